@@ -1,0 +1,64 @@
+//! What the monitor tells the stub and the kernel at their start.
+//!
+//! What the kernel is to run is `guest-config`'s `MachineConfig`, at [`crate::layout::CONFIG`].
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// `BootInfo::magic`: "HUSKBOOT" in little endian.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HUSKBOOT");
+/// `BootInfo::version`; both sides come from one build, a mismatch is a packaging fault.
+pub const VERSION: u32 = 1;
+/// Most segments of a kernel image.
+pub const SEGMENTS_MAX: usize = 8;
+
+/// One loadable part of the kernel's image.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Segment {
+    /// Linear address, page aligned.
+    pub linear: u64,
+    /// Guest-physical address, page aligned.
+    pub physical: u64,
+    /// Length in bytes, whole pages.
+    pub length: u64,
+    /// `PROT_READ`, `PROT_WRITE`, `PROT_EXEC` as Linux numbers them.
+    pub protection: u64,
+}
+
+/// Lies at guest-physical [`crate::layout::BOOT_INFO`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct BootInfo {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`VERSION`].
+    pub version: u32,
+    /// Number of virtual CPUs.
+    pub vcpus: u32,
+    /// Bytes of guest-physical space; memory in it appears when touched.
+    pub ram_span: u64,
+    /// Bytes of memory the machine may use at once.
+    pub memory_limit: u64,
+    /// Length in bytes of the encoded configuration at [`crate::layout::CONFIG`].
+    pub config_length: u64,
+    /// Number of device pages.
+    pub devices: u32,
+    /// Number of valid entries of `segments`.
+    pub segment_count: u32,
+    /// Linear address of the kernel's entry for this platform.
+    pub entry: u64,
+    /// Time-stamp counter at the moment the monitor's `main` began.
+    pub started_tsc: u64,
+    /// Seed of the machine's random numbers.
+    pub entropy: [u8; 64],
+    /// `AT_HWCAP` of the host.
+    pub hwcap: u64,
+    /// `AT_HWCAP2` of the host.
+    pub hwcap2: u64,
+    /// Bytes of a signal frame's extended state, `AT_MINSIGSTKSZ` of the host.
+    pub signal_stack_min: u64,
+    /// The kernel's image.
+    pub segments: [Segment; SEGMENTS_MAX],
+}

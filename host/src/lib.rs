@@ -1,0 +1,6 @@
+//! The host system calls that no library wraps safely.
+//!
+//! Everything else goes through `rustix`. Depends on nothing of Husk's.
+
+pub mod cpu;
+pub mod process;
