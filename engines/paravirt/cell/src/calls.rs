@@ -1,0 +1,155 @@
+//! The host system calls, and what the kernel may ask for.
+#![expect(unsafe_code, reason = "system calls of the host")]
+
+use core::arch::{asm, naked_asm};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use guest_abi::cell::{CellCalls, RAM_FD, TrapVector};
+
+pub(crate) const SYS_MMAP: u64 = 9;
+pub(crate) const SYS_MPROTECT: u64 = 10;
+pub(crate) const SYS_MUNMAP: u64 = 11;
+pub(crate) const SYS_RT_SIGACTION: u64 = 13;
+pub(crate) const SYS_RT_SIGRETURN: u64 = 15;
+pub(crate) const SYS_MADVISE: u64 = 28;
+pub(crate) const SYS_SIGALTSTACK: u64 = 131;
+pub(crate) const SYS_PRCTL: u64 = 157;
+pub(crate) const SYS_FUTEX: u64 = 202;
+pub(crate) const SYS_EXIT_GROUP: u64 = 231;
+pub(crate) const SYS_CLOSE_RANGE: u64 = 436;
+
+/// `MAP_SHARED | MAP_FIXED`: the only flags a cell maps with.
+pub(crate) const MAP_FLAGS: u64 = 0x11;
+/// `FUTEX_WAIT` and `FUTEX_WAKE`, shared between processes.
+pub(crate) const FUTEX_WAIT: u64 = 0;
+pub(crate) const FUTEX_WAKE: u64 = 1;
+
+/// A system call of the host. Never inlined: the filter lets system calls through only
+/// from the stub's text.
+#[inline(never)]
+pub(crate) fn system_call(number: u64, arguments: [u64; 6]) -> i64 {
+    let [a, b, c, d, e, f] = arguments;
+    let result;
+    // SAFETY: the cell's memory is the guest's own affair; the stub's own mappings are
+    // never the target of a call it makes itself.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// The table handed to the kernel.
+pub(crate) static CALLS: CellCalls = CellCalls {
+    map,
+    unmap,
+    protect,
+    advise,
+    wait,
+    wake,
+    exit,
+    set_trap_vector,
+};
+
+extern "C" fn map(linear: u64, physical: u64, length: u64, protection: u64) -> i64 {
+    system_call(
+        SYS_MMAP,
+        [
+            linear,
+            length,
+            protection,
+            MAP_FLAGS,
+            RAM_FD as u64,
+            physical,
+        ],
+    )
+}
+
+extern "C" fn unmap(linear: u64, length: u64) -> i64 {
+    system_call(SYS_MUNMAP, [linear, length, 0, 0, 0, 0])
+}
+
+extern "C" fn protect(linear: u64, length: u64, protection: u64) -> i64 {
+    system_call(SYS_MPROTECT, [linear, length, protection, 0, 0, 0])
+}
+
+extern "C" fn advise(linear: u64, length: u64, advice: u64) -> i64 {
+    system_call(SYS_MADVISE, [linear, length, advice, 0, 0, 0])
+}
+
+extern "C" fn wait(word: *const u32, expected: u32, nanos: u64) -> i64 {
+    let timeout = [nanos / 1_000_000_000, nanos % 1_000_000_000];
+    let pointer = if nanos == u64::MAX {
+        0
+    } else {
+        (&raw const timeout).addr() as u64
+    };
+    let word = word.addr() as u64;
+    system_call(
+        SYS_FUTEX,
+        [word, FUTEX_WAIT, u64::from(expected), pointer, 0, 0],
+    )
+}
+
+extern "C" fn wake(word: *const u32) -> i64 {
+    system_call(
+        SYS_FUTEX,
+        [word.addr() as u64, FUTEX_WAKE, i32::MAX as u64, 0, 0, 0],
+    )
+}
+
+/// Ends the cell.
+pub(crate) extern "C" fn exit(status: i32) -> ! {
+    loop {
+        system_call(SYS_EXIT_GROUP, [status as u64, 0, 0, 0, 0, 0]);
+    }
+}
+
+/// Where signals go; null until the kernel says so.
+static VECTOR: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+extern "C" fn set_trap_vector(vector: TrapVector) {
+    VECTOR.store(vector as *mut (), Ordering::Relaxed);
+}
+
+/// The handler of every signal: passes on to the kernel with the arguments as they are.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn on_signal() {
+    naked_asm!("jmp qword ptr [rip + {vector}]", vector = sym VECTOR)
+}
+
+/// Where a signal handler returns to.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn signal_return() {
+    naked_asm!("mov eax, {number}", "syscall", "ud2", number = const SYS_RT_SIGRETURN)
+}
+
+macro_rules! memory_functions {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty { $($line:literal),* $(,)? })*) => {$(
+        /// What the compiler expects of a C library.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+            naked_asm!($($line),*)
+        }
+    )*};
+}
+
+memory_functions! {
+    memcpy(into: *mut u8, from: *const u8, length: usize) -> *mut u8 {
+        "mov rax, rdi", "mov rcx, rdx", "rep movsb", "ret",
+    }
+    memset(into: *mut u8, byte: i32, length: usize) -> *mut u8 {
+        "mov r8, rdi", "mov eax, esi", "mov rcx, rdx", "rep stosb", "mov rax, r8", "ret",
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    exit(125)
+}

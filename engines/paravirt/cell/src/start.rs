@@ -1,0 +1,160 @@
+//! From the first instruction to the kernel's.
+#![expect(unsafe_code, reason = "raw memory of the starting process")]
+
+use core::arch::naked_asm;
+use core::cell::UnsafeCell;
+
+use guest_abi::boot::{BootInfo, MAGIC, SEGMENTS_MAX};
+use guest_abi::cell::{CellEntry, RAM_FD};
+use guest_abi::layout;
+
+use crate::calls::{self, CALLS, MAP_FLAGS, system_call};
+use crate::filter::{FILTER, Program};
+
+const PROT_READ_WRITE: u64 = 3;
+/// `SA_SIGINFO | SA_RESTORER | SA_ONSTACK | SA_NODEFER`.
+const HANDLER_FLAGS: u64 = 0x4 | 0x0400_0000 | 0x0800_0000 | 0x4000_0000;
+/// The signals the kernel wants: the exceptions, the filter's trap, the monitor's interrupt.
+const SIGNALS: [u64; 7] = [4, 5, 7, 8, 11, 31, 10];
+const PR_SET_SECCOMP: u64 = 22;
+const SECCOMP_MODE_FILTER: u64 = 2;
+/// Highest address a process can map, exclusive.
+const TASK_END: u64 = 0x7fff_ffff_f000;
+
+const STACK_SIZE: usize = 16 << 10;
+/// Room for the largest signal frame there is (AMX state), several deep.
+const SIGNAL_STACK_SIZE: usize = 64 << 10;
+
+#[repr(C, align(64))]
+struct Stack<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
+
+// SAFETY: each is used by the one thread there is, through the processor's stack pointer.
+unsafe impl<const SIZE: usize> Sync for Stack<SIZE> {}
+
+static STACK: Stack<STACK_SIZE> = Stack(UnsafeCell::new([0; STACK_SIZE]));
+static SIGNAL_STACK: Stack<SIGNAL_STACK_SIZE> = Stack(UnsafeCell::new([0; SIGNAL_STACK_SIZE]));
+
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn _start() -> ! {
+    naked_asm!(
+        "lea rsp, [rip + {stack} + {size}]",
+        "xor ebp, ebp",
+        "call {start}",
+        "ud2",
+        stack = sym STACK,
+        size = const STACK_SIZE,
+        start = sym start,
+    )
+}
+
+/// Ends the cell unless the host did as asked; the status says which step failed.
+fn require(step: i32, result: i64) {
+    if result < 0 {
+        calls::exit(step);
+    }
+}
+
+extern "C" fn start() -> ! {
+    system_call(calls::SYS_CLOSE_RANGE, [0, RAM_FD as u64 - 1, 0, 0, 0, 0]);
+    require(
+        64,
+        system_call(
+            calls::SYS_CLOSE_RANGE,
+            [RAM_FD as u64 + 1, u32::MAX.into(), 0, 0, 0, 0],
+        ),
+    );
+    map_ram(65, layout::RAM_BASE, layout::PAGE_SIZE, 0, PROT_READ_WRITE);
+    let boot = core::ptr::with_exposed_provenance::<BootInfo>(layout::RAM_BASE as usize);
+    // SAFETY: the page was mapped just now; the monitor filled it in before the start.
+    let info = unsafe { boot.read() };
+    if info.magic != MAGIC || info.ram_span > layout::RAM_SPAN_MAX {
+        calls::exit(66);
+    }
+    map_ram(67, layout::RAM_BASE, info.ram_span, 0, PROT_READ_WRITE);
+    for segment in info
+        .segments
+        .iter()
+        .take((info.segment_count as usize).min(SEGMENTS_MAX))
+    {
+        map_ram(
+            68,
+            segment.linear,
+            segment.length,
+            segment.physical,
+            segment.protection,
+        );
+    }
+    unmap_everything_else(info.ram_span);
+    catch_signals();
+    close_the_sandbox();
+    enter(info.entry)
+}
+
+fn map_ram(step: i32, linear: u64, length: u64, physical: u64, protection: u64) {
+    let arguments = [
+        linear,
+        length,
+        protection,
+        MAP_FLAGS,
+        RAM_FD as u64,
+        physical,
+    ];
+    require(step, system_call(calls::SYS_MMAP, arguments));
+}
+
+/// Gives back the stack, the vDSO and whatever else the host mapped.
+fn unmap_everything_else(ram_span: u64) {
+    let ranges = [
+        (layout::APP_START, layout::STUB_BASE),
+        (layout::STUB_BASE + layout::STUB_SPAN, layout::KERNEL_BASE),
+        (layout::KERNEL_BASE + layout::KERNEL_SPAN, layout::RAM_BASE),
+        (layout::RAM_BASE + ram_span, TASK_END),
+    ];
+    for (start, end) in ranges {
+        require(
+            69,
+            system_call(calls::SYS_MUNMAP, [start, end - start, 0, 0, 0, 0]),
+        );
+    }
+}
+
+fn catch_signals() {
+    let stack = [
+        (&raw const SIGNAL_STACK).addr() as u64,
+        0,
+        SIGNAL_STACK_SIZE as u64,
+    ];
+    let pointer = (&raw const stack).addr() as u64;
+    require(
+        70,
+        system_call(calls::SYS_SIGALTSTACK, [pointer, 0, 0, 0, 0, 0]),
+    );
+    let handler = calls::on_signal as *const () as usize as u64;
+    let restorer = calls::signal_return as *const () as usize as u64;
+    let action = [handler, HANDLER_FLAGS, restorer, 0];
+    for signal in SIGNALS {
+        let pointer = (&raw const action).addr() as u64;
+        require(
+            71,
+            system_call(calls::SYS_RT_SIGACTION, [signal, pointer, 0, 8, 0, 0]),
+        );
+    }
+}
+
+fn close_the_sandbox() {
+    let program = Program {
+        length: FILTER.len() as u16,
+        filter: (&raw const FILTER).cast(),
+    };
+    let pointer = (&raw const program).addr() as u64;
+    let arguments = [PR_SET_SECCOMP, SECCOMP_MODE_FILTER, pointer, 0, 0, 0];
+    require(72, system_call(calls::SYS_PRCTL, arguments));
+}
+
+fn enter(entry: u64) -> ! {
+    let entry = core::ptr::with_exposed_provenance::<()>(entry as usize);
+    // SAFETY: the monitor says where the entry of the kernel it loaded lies.
+    let entry = unsafe { core::mem::transmute::<*const (), CellEntry>(entry) };
+    entry(&raw const CALLS, layout::RAM_BASE, 0)
+}

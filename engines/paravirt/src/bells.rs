@@ -1,0 +1,207 @@
+//! How devices and the virtual CPU of a cell call each other.
+//!
+//! A bell is a counter in shared memory. The one who rings increments it and, if the
+//! other sleeps, wakes it by a futex; the one who listens looks for a while before it
+//! sleeps, since on two processors a look costs 0.1 us and a sleep 15 to 30. How long it
+//! looks adapts to whether looking helped, and is nothing at all on one processor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use engine_contract::SignalLine;
+use guest_abi::device::{DevicePage, QUEUES_MAX, QueueSlot};
+use guest_abi::layout;
+use guest_abi::vcpu::{PENDING_DEVICE, PENDING_SIGNAL, PENDING_TIMER, VcpuPage};
+use machine_bus::Doorbells;
+use machine_memory::{GuestMemory, MemoryError, Page};
+use rustix::thread::futex;
+
+/// Longest time to look before sleeping.
+const LOOK_MAX: Duration = Duration::from_micros(50);
+/// Shortest time to look, so that it can grow again.
+const LOOK_MIN: Duration = Duration::from_micros(2);
+
+/// The bells of one machine.
+#[derive(Debug)]
+pub(crate) struct Bells {
+    devices: Vec<Device>,
+    vcpu: Page<VcpuPage>,
+    interrupt: InterruptTarget,
+    ended: AtomicBool,
+    processors: usize,
+}
+
+/// One device's bells and how long the thread of each queue looks.
+#[derive(Debug)]
+struct Device {
+    page: Page<DevicePage>,
+    look_nanos: [AtomicU32; QUEUES_MAX],
+}
+
+/// How a running virtual CPU is interrupted.
+#[derive(Debug)]
+pub(crate) struct InterruptTarget {
+    pub(crate) pidfd: Arc<std::os::fd::OwnedFd>,
+}
+
+impl InterruptTarget {
+    fn interrupt(&self) {
+        let signal = rustix::process::Signal::USR1;
+        // The cell may just have ended; then there is nobody to interrupt.
+        let _ = rustix::process::pidfd_send_signal(&*self.pidfd, signal);
+    }
+}
+
+impl Bells {
+    pub(crate) fn new(
+        memory: &GuestMemory,
+        interrupt: InterruptTarget,
+    ) -> Result<Self, MemoryError> {
+        let device = |number: usize| {
+            let address = layout::DEVICE_PAGES + number as u64 * layout::PAGE_SIZE;
+            let look_nanos = [const { AtomicU32::new(LOOK_MAX.as_nanos() as u32) }; QUEUES_MAX];
+            memory.page(address).map(|page| Device { page, look_nanos })
+        };
+        let devices = (0..layout::DEVICES_MAX)
+            .map(device)
+            .collect::<Result<_, _>>()?;
+        let processors = std::thread::available_parallelism().map_or(1, Into::into);
+        let vcpu = memory.page(layout::VCPU_PAGES)?;
+        Ok(Self {
+            devices,
+            vcpu,
+            interrupt,
+            ended: AtomicBool::new(false),
+            processors,
+        })
+    }
+
+    /// Ends every wait.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        for slot in self.devices.iter().flat_map(|device| &device.page.queues) {
+            slot.bell.fetch_add(1, Ordering::SeqCst);
+            wake(&slot.bell);
+        }
+        self.vcpu.timer_bell.fetch_add(1, Ordering::SeqCst);
+        wake(&self.vcpu.timer_bell);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Notes an event for the virtual CPU; wakes it if it sleeps, interrupts it if it runs.
+    fn notify(&self, pending: u32, interrupt: bool) {
+        self.vcpu.pending.fetch_or(pending, Ordering::SeqCst);
+        self.vcpu.event.fetch_add(1, Ordering::SeqCst);
+        if self.vcpu.asleep.load(Ordering::SeqCst) != 0 {
+            wake(&self.vcpu.event);
+        } else if interrupt {
+            self.interrupt.interrupt();
+        }
+    }
+
+    /// The timer's thread: interrupts the virtual CPU whenever its deadline has come.
+    pub(crate) fn keep_time(&self) {
+        let mut seen = self.vcpu.timer_bell.load(Ordering::SeqCst);
+        while !self.has_ended() {
+            let deadline = self.vcpu.deadline.load(Ordering::SeqCst);
+            let now = monotonic_nanos();
+            if deadline != 0 && deadline <= now {
+                let unchanged = self.vcpu.deadline.compare_exchange(
+                    deadline,
+                    0,
+                    Ordering::SeqCst,
+                    Ordering::SeqCst,
+                );
+                if unchanged.is_ok() {
+                    self.notify(PENDING_TIMER, true);
+                }
+                continue;
+            }
+            let timeout = (deadline != 0).then(|| deadline - now);
+            sleep_on(&self.vcpu.timer_bell, seen, timeout);
+            seen = self.vcpu.timer_bell.load(Ordering::SeqCst);
+        }
+    }
+
+    /// Looks for a change of `bell` for a while; whether there was one.
+    fn look(&self, slot: &QueueSlot, look_nanos: &AtomicU32, seen: u32) -> bool {
+        if self.processors < 2 {
+            return false;
+        }
+        let nanos = look_nanos.load(Ordering::Relaxed);
+        let start = Instant::now();
+        let limit = Duration::from_nanos(u64::from(nanos));
+        let mut changed = false;
+        while !changed && start.elapsed() < limit {
+            for _ in 0..32 {
+                std::hint::spin_loop();
+            }
+            changed = slot.bell.load(Ordering::SeqCst) != seen;
+        }
+        let next = if changed {
+            nanos.saturating_mul(2)
+        } else {
+            nanos / 2
+        };
+        let next = next.clamp(LOOK_MIN.as_nanos() as u32, LOOK_MAX.as_nanos() as u32);
+        look_nanos.store(next, Ordering::Relaxed);
+        changed
+    }
+}
+
+impl Doorbells for Bells {
+    fn wait(&self, device: u32, queue: u16, seen: u32) -> Option<u32> {
+        let device = self.devices.get(device as usize)?;
+        let slot = device.page.queues.get(usize::from(queue))?;
+        let look_nanos = device.look_nanos.get(usize::from(queue))?;
+        while slot.bell.load(Ordering::SeqCst) == seen && !self.has_ended() {
+            if self.look(slot, look_nanos, seen) {
+                break;
+            }
+            slot.asleep.store(1, Ordering::SeqCst);
+            if slot.bell.load(Ordering::SeqCst) == seen && !self.has_ended() {
+                sleep_on(&slot.bell, seen, None);
+            }
+            slot.asleep.store(0, Ordering::SeqCst);
+        }
+        (!self.has_ended()).then(|| slot.bell.load(Ordering::SeqCst))
+    }
+
+    fn complete(&self, _device: u32) {
+        self.notify(PENDING_DEVICE, false);
+    }
+}
+
+impl SignalLine for Bells {
+    fn post(&self, number: u32) {
+        if (1..=64).contains(&number) {
+            self.vcpu
+                .signals
+                .fetch_or(1 << (number - 1), Ordering::SeqCst);
+            self.notify(PENDING_SIGNAL, true);
+        }
+    }
+}
+
+fn wake(word: &AtomicU32) {
+    // Waking nobody is no error; nothing else can fail on mapped memory.
+    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+}
+
+fn sleep_on(word: &AtomicU32, expected: u32, nanos: Option<u64>) {
+    let timeout = nanos.map(|nanos| rustix::thread::Timespec {
+        tv_sec: (nanos / 1_000_000_000) as i64,
+        tv_nsec: (nanos % 1_000_000_000) as i64,
+    });
+    // A changed word, a signal and a time-out are all reasons to look again.
+    let _ = futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref());
+}
+
+fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

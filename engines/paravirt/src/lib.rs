@@ -1,0 +1,46 @@
+//! The paravirt engine: a guest kernel that knows, in a process that may nothing.
+//!
+//! A machine is two processes. This one, the monitor's, holds devices and policy. The
+//! *cell* runs the guest's code directly on the processor: our kernel and the program,
+//! which asks for pages, sleep and doorbells by seven host system calls that are
+//! harmless with any arguments. Everything else traps and is served by the kernel.
+//!
+//! * `sandbox`: how the cell is made, layer by layer, and which layers the host refused.
+//! * `machine`: memory, the virtual CPU, and how its end is noticed.
+//! * `bells`: how devices and the virtual CPU call each other: futexes in shared memory.
+//! * `probe`: what the host allows, found out by trying.
+//!
+//! The boundary is the cell's seccomp filter (`engines/paravirt/cell`). What the cell
+//! shares with this process is guest memory and nothing else; every byte of it is read
+//! once and checked.
+
+mod bells;
+mod machine;
+mod probe;
+mod sandbox;
+
+use engine_contract::{Engine, EngineError, Machine, Probe, Resources};
+
+/// The engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Paravirt;
+
+impl Engine for Paravirt {
+    fn name(&self) -> &'static str {
+        "paravirt"
+    }
+
+    fn probe(&self) -> Probe {
+        probe::probe()
+    }
+
+    fn create(&self, resources: Resources) -> Result<Box<dyn Machine>, EngineError> {
+        if let Some(refusal) = probe::refusal() {
+            return Err(EngineError::new(
+                "the paravirt engine cannot run here",
+                refusal,
+            ));
+        }
+        Ok(Box::new(machine::CellMachine::create(resources)?))
+    }
+}

@@ -1,0 +1,217 @@
+//! A machine whose virtual CPU runs in a cell.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use engine_contract::{
+    EngineError, Kick, Layer, Machine, Resources, SignalLine, Stop, Vcpu, VcpuId,
+};
+use guest_abi::layout;
+use machine_bus::Doorbells;
+use machine_memory::GuestMemory;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use x86_state::CpuState;
+
+use crate::bells::{Bells, InterruptTarget};
+use crate::sandbox::{self, Sandbox};
+
+/// Memory for the kernel's own use beyond what the program was promised.
+const KERNEL_RESERVE: u64 = 4 << 20;
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct CellMachine {
+    sandbox: Option<Sandbox>,
+    memory: GuestMemory,
+    bells: Arc<Bells>,
+    pidfd: Arc<OwnedFd>,
+    missing: Vec<Layer>,
+    file: File,
+}
+
+impl CellMachine {
+    pub(crate) fn create(resources: Resources) -> Result<Self, EngineError> {
+        if resources.vcpus != 1 {
+            let reason = "it has one virtual CPU (use --cpus 1)";
+            return Err(EngineError::new(
+                "the paravirt engine cannot do that",
+                reason,
+            ));
+        }
+        sandbox::note_ids();
+        let limit = resources.memory + KERNEL_RESERVE;
+        let mut sandbox = Sandbox::create(layout::RAM_SPAN, limit)?;
+        let what = "the machine's memory cannot be used";
+        let fail = |error| EngineError::new(what, error);
+        let refused = |error| EngineError::new(what, error);
+        let length = sandbox.memory.metadata().map_err(refused)?.len();
+        let file = sandbox.memory.try_clone().map_err(refused)?;
+        let mapped = sandbox.memory.try_clone().map_err(refused)?;
+        let memory = GuestMemory::new(mapped, length).map_err(fail)?;
+        let pidfd = sandbox.child.pidfd.try_clone();
+        let pidfd = Arc::new(pidfd.map_err(|error| EngineError::new("descriptor", error))?);
+        let target = InterruptTarget {
+            pidfd: Arc::clone(&pidfd),
+        };
+        let bells = Arc::new(Bells::new(&memory, target).map_err(fail)?);
+        let missing = std::mem::take(&mut sandbox.missing);
+        Ok(Self {
+            sandbox: Some(sandbox),
+            memory,
+            bells,
+            pidfd,
+            missing,
+            file,
+        })
+    }
+}
+
+impl Machine for CellMachine {
+    fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    fn vcpu(&mut self, id: VcpuId) -> Result<Box<dyn Vcpu>, EngineError> {
+        let taken = || EngineError::new("virtual CPU", format!("{} is not to be had", id.0));
+        let sandbox = if id.0 == 0 { self.sandbox.take() } else { None }.ok_or_else(taken)?;
+        let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|error| EngineError::new("descriptor", error))?;
+        let bells = Arc::clone(&self.bells);
+        let timer = std::thread::Builder::new()
+            .name("timer".to_owned())
+            .stack_size(64 << 10)
+            .spawn(move || bells.keep_time())
+            .map_err(|error| EngineError::new("the timer's thread cannot be started", error))?;
+        Ok(Box::new(CellVcpu {
+            sandbox,
+            bells: Arc::clone(&self.bells),
+            kick: Arc::new(KickDescriptor(kick)),
+            timer: Some(timer),
+            started: false,
+        }))
+    }
+
+    fn doorbells(&self) -> Arc<dyn Doorbells> {
+        Arc::clone(&self.bells) as _
+    }
+
+    fn signals(&self) -> Arc<dyn SignalLine> {
+        Arc::clone(&self.bells) as _
+    }
+
+    fn touched_bytes(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        self.file
+            .metadata()
+            .map_or(0, |metadata| metadata.blocks() * 512)
+    }
+
+    fn missing_layers(&self) -> &[Layer] {
+        &self.missing
+    }
+}
+
+impl Drop for CellMachine {
+    fn drop(&mut self) {
+        self.bells.end();
+        let _ = rustix::process::pidfd_send_signal(&*self.pidfd, rustix::process::Signal::KILL);
+    }
+}
+
+/// The virtual CPU: the cell as seen from the monitor.
+#[derive(Debug)]
+struct CellVcpu {
+    sandbox: Sandbox,
+    bells: Arc<Bells>,
+    kick: Arc<KickDescriptor>,
+    timer: Option<JoinHandle<()>>,
+    started: bool,
+}
+
+#[derive(Debug)]
+struct KickDescriptor(OwnedFd);
+
+impl Kick for KickDescriptor {
+    fn kick(&self) {
+        // Full only after 2^64 - 1 kicks that nobody took: then one more changes nothing.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+}
+
+impl CellVcpu {
+    fn start(&mut self) -> Result<(), EngineError> {
+        if self.started {
+            return Ok(());
+        }
+        self.sandbox.release()?;
+        self.started = true;
+        Ok(())
+    }
+
+    fn wait_for_end(&self) -> Result<Stop, EngineError> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let id = WaitId::PidFd(self.sandbox.child.pidfd.as_fd());
+        let ended = waitid(id, WaitIdOptions::EXITED);
+        let ended = ended.map_err(|error| EngineError::new("waiting for the cell", error))?;
+        let status = ended
+            .as_ref()
+            .and_then(rustix::process::WaitIdStatus::exit_status);
+        let signal = ended
+            .as_ref()
+            .and_then(rustix::process::WaitIdStatus::terminating_signal);
+        Ok(match (signal, status) {
+            (None, Some(0)) => Stop::Shutdown,
+            (signal, status) => Stop::Died {
+                signal,
+                status: status.unwrap_or_default() as i32,
+            },
+        })
+    }
+}
+
+impl Vcpu for CellVcpu {
+    fn run(&mut self) -> Result<Stop, EngineError> {
+        self.start()?;
+        loop {
+            let mut wanted = [
+                PollFd::new(&self.sandbox.child.pidfd, PollFlags::IN),
+                PollFd::new(&self.kick.0, PollFlags::IN),
+            ];
+            match poll(&mut wanted, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(EngineError::new("waiting for the cell", error)),
+            }
+            let [cell, kick] = wanted.map(|descriptor| !descriptor.revents().is_empty());
+            if cell {
+                return self.wait_for_end();
+            }
+            if kick {
+                let mut count = [0; 8];
+                let _ = rustix::io::read(&self.kick.0, &mut count);
+                return Ok(Stop::Kicked);
+            }
+        }
+    }
+
+    fn state(&mut self) -> Result<CpuState, EngineError> {
+        let reason = "a cell shows its registers only in its own report";
+        Err(EngineError::new("registers", reason))
+    }
+
+    fn kick(&self) -> Arc<dyn Kick> {
+        Arc::clone(&self.kick) as _
+    }
+}
+
+impl Drop for CellVcpu {
+    fn drop(&mut self) {
+        self.bells.end();
+        let kill = rustix::process::Signal::KILL;
+        let _ = rustix::process::pidfd_send_signal(&self.sandbox.child.pidfd, kill);
+        if let Some(timer) = self.timer.take() {
+            let _ = timer.join();
+        }
+    }
+}

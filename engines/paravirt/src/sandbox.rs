@@ -1,0 +1,362 @@
+//! How a cell is made: layers of isolation around a process, each tried on its own.
+//!
+//! The first process of new user, process, mount, IPC, UTS and network namespaces makes
+//! the machine's memory (a file on a tmpfs of its own, whose size is the machine's
+//! limit), hands it to the monitor, exchanges the host's root for an empty read-only
+//! one, gives up every capability and the right to regain any, waits for the word and
+//! becomes the stub. What the host refuses is reported, never passed over; the seccomp
+//! filter, without which there is no boundary, is not optional.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use engine_contract::{EngineError, Layer};
+use guest_abi::cell::RAM_FD;
+use host::process::{self, Child, Namespaces};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+/// The stub, as the build script made it.
+static STUB: &[u8] = include_bytes!(env!("HUSK_CELL"));
+
+/// The layers, in the order of the bits of a report.
+pub(crate) const LAYERS: [&str; 8] = [
+    "user, process, mount, IPC and UTS namespaces",
+    "network namespace",
+    "memory limit by a private tmpfs",
+    "empty root",
+    "no new privileges",
+    "no capabilities",
+    "resource limits",
+    "end with the monitor",
+];
+const NAMESPACES: usize = 0;
+const NETWORK: usize = 1;
+const MEMORY: usize = 2;
+const ROOT: usize = 3;
+const PRIVILEGES: usize = 4;
+const CAPABILITIES: usize = 5;
+const LIMITS: usize = 6;
+const PARENT: usize = 7;
+
+/// A cell that waits for the word to start.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    pub(crate) child: Child,
+    /// The machine's memory.
+    pub(crate) memory: File,
+    /// What the host refused.
+    pub(crate) missing: Vec<Layer>,
+    channel: OwnedFd,
+}
+
+impl Sandbox {
+    /// Makes a cell whose memory file has `span` bytes, of which `limit` may exist.
+    pub(crate) fn create(span: u64, limit: u64) -> Result<Self, EngineError> {
+        let fail = |error| EngineError::new("the cell cannot be made", error);
+        let stub = stub_file().map_err(fail)?;
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+                .map_err(fail)?;
+        let mut refused = Refusals::default();
+        let child = start(&mut refused, |refused| {
+            cell(refused, &theirs, stub.as_fd(), span, limit)
+        })
+        .map_err(|error| EngineError::new("the cell's process cannot be started", error))?;
+        drop(theirs);
+        let (memory, refusals) = receive(&ours)
+            .map_err(|error| EngineError::new("the cell ended while it was made", error))?;
+        Ok(Self {
+            child,
+            memory,
+            missing: refusals.layers(),
+            channel: ours,
+        })
+    }
+
+    /// Lets the stub start.
+    pub(crate) fn release(&self) -> Result<(), EngineError> {
+        // A plain write: the monitor's filter knows no socket calls any more.
+        let sent = rustix::io::write(&self.channel, b"go");
+        sent.map(drop)
+            .map_err(|error| EngineError::new("the cell cannot be started", error))
+    }
+}
+
+/// Error numbers by layer; zero: not refused.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refusals([u8; LAYERS.len()]);
+
+impl Refusals {
+    /// Notes how a layer went; the result, if it went well.
+    fn note<T>(&mut self, layer: usize, result: Result<T, Errno>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.0[layer] = u8::try_from(error.raw_os_error()).unwrap_or(u8::MAX);
+                None
+            }
+        }
+    }
+
+    fn layers(self) -> Vec<Layer> {
+        let refused = LAYERS
+            .into_iter()
+            .zip(self.0)
+            .filter(|(_, errno)| *errno != 0);
+        refused
+            .map(|(name, errno)| Layer {
+                name,
+                refusal: Some(Errno::from_raw_os_error(i32::from(errno)).to_string()),
+            })
+            .collect()
+    }
+}
+
+fn start(
+    refused: &mut Refusals,
+    mut child: impl FnMut(Refusals) -> Infallible,
+) -> std::io::Result<Child> {
+    let all = Namespaces::ALL;
+    let network = Namespaces::NET;
+    let attempts = [
+        (all, None),
+        (all.without(network), Some(NETWORK)),
+        (Namespaces::NONE, Some(NAMESPACES)),
+    ];
+    let mut last = None;
+    for (namespaces, layer) in attempts {
+        if let (Some(layer), Some(errno)) =
+            (layer, last.as_ref().and_then(std::io::Error::raw_os_error))
+        {
+            refused.0[layer] = u8::try_from(errno).unwrap_or(u8::MAX);
+            refused.0[NETWORK] = u8::try_from(errno).unwrap_or(u8::MAX);
+        }
+        match process::start(namespaces, || child(*refused)) {
+            Ok(child) => return Ok(child),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::ErrorKind::Other.into()))
+}
+
+fn stub_file() -> Result<File, Errno> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create("husk-cell", flags)?;
+    let mut rest = STUB;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    let seals = rustix::fs::SealFlags::WRITE
+        | rustix::fs::SealFlags::SHRINK
+        | rustix::fs::SealFlags::GROW
+        | rustix::fs::SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    // A file that is open for writing cannot be executed: open it anew.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// The cell's side, from its first instruction to the exec.
+fn cell(
+    mut refused: Refusals,
+    channel: &OwnedFd,
+    stub: BorrowedFd<'_>,
+    span: u64,
+    limit: u64,
+) -> Infallible {
+    let _ = rustix::process::setsid();
+    let death =
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    refused.note(PARENT, death);
+    if refused.0[NAMESPACES] == 0 {
+        let mapped = map_user();
+        refused.note(NAMESPACES, mapped);
+    }
+    let private = private_memory(span, limit);
+    let memory = refused
+        .note(MEMORY, private)
+        .map_or_else(|| plain_memory(limit), Ok);
+    let Ok(memory) = memory else {
+        process::exit_now(80)
+    };
+    let root = empty_root();
+    refused.note(ROOT, root);
+    let limits = resource_limits();
+    refused.note(LIMITS, limits);
+    let privileges = rustix::thread::set_no_new_privs(true);
+    refused.note(PRIVILEGES, privileges);
+    let capabilities = drop_capabilities();
+    refused.note(CAPABILITIES, capabilities);
+    if send(channel, &memory, refused).is_err() {
+        process::exit_now(81);
+    }
+    let mut word = [0; 2];
+    let got = rustix::net::recv(channel, &mut word[..], RecvFlags::empty());
+    if !matches!(got, Ok((2, _))) {
+        process::exit_now(82);
+    }
+    // The death signal may have been reset by the changes of credentials.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    if process::duplicate_to(memory.as_fd(), RAM_FD).is_err() {
+        process::exit_now(83);
+    }
+    let _ = process::execute(stub, c"husk-cell");
+    process::exit_now(84)
+}
+
+/// Makes us user and group 1 of our namespace; nobody else exists in it.
+fn map_user() -> Result<(), Errno> {
+    let write = |path: &str, text: &str| {
+        let result = std::fs::write(path, text);
+        result.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    };
+    let (user, group) = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    // Inside, the identifiers read as the overflow ones until they are mapped, so the
+    // outer ones are taken from what /proc says of our parent's view.
+    let (user, group) = outer_ids().unwrap_or((user, group));
+    write("/proc/self/setgroups", "deny")?;
+    write("/proc/self/uid_map", &format!("1 {user} 1"))?;
+    write("/proc/self/gid_map", &format!("1 {group} 1"))
+}
+
+static OUTER_IDS: std::sync::OnceLock<(u32, u32)> = std::sync::OnceLock::new();
+
+/// Notes who the monitor is; before the cell is started.
+pub(crate) fn note_ids() {
+    OUTER_IDS.get_or_init(|| {
+        (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        )
+    });
+}
+
+fn outer_ids() -> Option<(u32, u32)> {
+    OUTER_IDS.get().copied()
+}
+
+/// A file on a tmpfs that has `limit` bytes; large pages where asked for.
+fn private_memory(span: u64, limit: u64) -> Result<File, Errno> {
+    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let fd = context.as_fd();
+    rustix::mount::fsconfig_set_string(fd, "size", limit.to_string())?;
+    rustix::mount::fsconfig_set_string(fd, "nr_inodes", "8")?;
+    rustix::mount::fsconfig_set_string(fd, "mode", "0700")?;
+    // A host without large pages in tmpfs refuses the option; the memory works without.
+    let _ = rustix::mount::fsconfig_set_string(fd, "huge", "advise");
+    rustix::mount::fsconfig_create(fd)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let mount = rustix::mount::fsmount(fd, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&mount, ".", flags, Mode::RUSR | Mode::WUSR)?;
+    rustix::fs::ftruncate(&file, span)?;
+    Ok(file.into())
+}
+
+/// Where the host forbids a private tmpfs: a file of exactly the limit's length.
+fn plain_memory(limit: u64) -> Result<File, Errno> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create("husk-memory", flags)?;
+    rustix::fs::ftruncate(&file, limit)?;
+    let seals = rustix::fs::SealFlags::SHRINK | rustix::fs::SealFlags::GROW;
+    rustix::fs::fcntl_add_seals(&file, seals | rustix::fs::SealFlags::SEAL)?;
+    Ok(file.into())
+}
+
+fn empty_root() -> Result<(), Errno> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private)?;
+    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(context.as_fd(), "size", "4096")?;
+    rustix::mount::fsconfig_set_string(context.as_fd(), "mode", "0000")?;
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC
+        | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let root = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(root.as_fd(), "", CWD, "/", flags)?;
+    rustix::process::fchdir(&root)?;
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")
+}
+
+fn resource_limits() -> Result<(), Errno> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let few = Rlimit {
+        current: Some(32),
+        maximum: Some(32),
+    };
+    setrlimit(Resource::Core, none)?;
+    setrlimit(Resource::Nofile, few)
+}
+
+fn drop_capabilities() -> Result<(), Errno> {
+    use rustix::thread::{CapabilitySet, CapabilitySets};
+    for capability in CapabilitySet::all().iter() {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // An older host does not know the newest ones; without CAP_SETPCAP (no user
+            // namespace) the bounding set stays, and no-new-privileges makes it moot.
+            Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    rustix::thread::set_capabilities(None, sets)
+}
+
+fn send(channel: &OwnedFd, memory: &File, refused: Refusals) -> Result<(), Errno> {
+    let descriptors = [memory.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(Errno::NOMEM);
+    }
+    let bytes = [IoSlice::new(&refused.0)];
+    rustix::net::sendmsg(channel, &bytes, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+}
+
+fn receive(channel: &OwnedFd) -> Result<(File, Refusals), Errno> {
+    let mut refused = Refusals::default();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [IoSliceMut::new(&mut refused.0)];
+    let message =
+        rustix::net::recvmsg(channel, &mut bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    match descriptor {
+        Some(descriptor) if message.bytes == LAYERS.len() => Ok((descriptor.into(), refused)),
+        _ => Err(Errno::PIPE),
+    }
+}

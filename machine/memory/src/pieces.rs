@@ -1,0 +1,229 @@
+//! Lists of ranges of guest memory, as virtqueues have them, and moving bytes between
+//! them and files without a copy in between.
+#![expect(
+    unsafe_code,
+    reason = "preadv and pwritev take addresses of guest memory"
+)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, VolatileSlice};
+
+use crate::{GuestMemory, MemoryError};
+
+/// Most ranges moved by one call of the host.
+const RANGES_MAX: usize = 64;
+
+/// Ranges of guest memory, used up from the front.
+#[derive(Debug)]
+pub struct Pieces<'m> {
+    slices: Vec<VolatileSlice<'m, ()>>,
+    first: usize,
+    remaining: usize,
+}
+
+impl GuestMemory {
+    /// The given ranges: guest-physical address and length.
+    ///
+    /// # Errors
+    /// When one of them is not in the machine's memory.
+    pub fn pieces(
+        &self,
+        ranges: impl Iterator<Item = (u64, u32)>,
+    ) -> Result<Pieces<'_>, MemoryError> {
+        let mut pieces = Pieces {
+            slices: Vec::new(),
+            first: 0,
+            remaining: 0,
+        };
+        for (address, length) in ranges {
+            let length = length as usize;
+            let slice = self.mapping.get_slice(GuestAddress(address), length);
+            pieces
+                .slices
+                .push(slice.map_err(|_| MemoryError::Range(address))?);
+            pieces.remaining = pieces.remaining.saturating_add(length);
+        }
+        Ok(pieces)
+    }
+}
+
+impl Pieces<'_> {
+    /// Bytes left.
+    #[must_use]
+    pub const fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    /// Copies the next bytes out; returns how many there were.
+    pub fn read(&mut self, into: &mut [u8]) -> usize {
+        let mut done = 0;
+        while let Some((slice, rest)) = self.front(into.len() - done) {
+            let target = &mut into[done..done + rest];
+            done += slice.read(target, 0).unwrap_or(0);
+            self.advance(rest);
+        }
+        done
+    }
+
+    /// Copies the next bytes in; returns how many fitted.
+    pub fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut done = 0;
+        while let Some((slice, rest)) = self.front(bytes.len() - done) {
+            done += slice.write(&bytes[done..done + rest], 0).unwrap_or(0);
+            self.advance(rest);
+        }
+        done
+    }
+
+    /// The next slice and how much of it to use for `wanted` bytes; `None` at the end.
+    fn front(&mut self, wanted: usize) -> Option<(VolatileSlice<'_, ()>, usize)> {
+        while self
+            .slices
+            .get(self.first)
+            .is_some_and(|slice| slice.len() == 0)
+        {
+            self.first += 1;
+        }
+        let slice = self.slices.get(self.first)?.clone();
+        let rest = slice.len().min(wanted);
+        (rest > 0).then_some((slice, rest))
+    }
+
+    /// Uses up `count` bytes.
+    fn advance(&mut self, mut count: usize) {
+        self.remaining -= count;
+        while let Some(slice) = self.slices.get_mut(self.first) {
+            if count < slice.len() {
+                *slice = slice.offset(count).expect("less than its length");
+                return;
+            }
+            count -= slice.len();
+            self.first += 1;
+        }
+    }
+
+    /// Addresses for the host: at most `length` bytes.
+    fn vectors(&self, length: usize) -> Vec<libc::iovec> {
+        let mut left = length;
+        let mut vectors = Vec::new();
+        for slice in self.slices.iter().skip(self.first).take(RANGES_MAX) {
+            let count = slice.len().min(left);
+            if count > 0 {
+                let base = slice.ptr_guard_mut().as_ptr().cast();
+                vectors.push(libc::iovec {
+                    iov_base: base,
+                    iov_len: count,
+                });
+            }
+            left -= count;
+        }
+        vectors
+    }
+
+    /// Moves at most `length` bytes from `file` (at `offset`, or at its position) here.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn fill_from(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: Option<u64>,
+        length: usize,
+    ) -> io::Result<usize> {
+        let vectors = self.vectors(length);
+        let (list, count) = (vectors.as_ptr(), vectors.len() as libc::c_int);
+        let moved = match offset {
+            // SAFETY: the vectors describe mapped guest memory, which outlives the call.
+            Some(at) => unsafe { libc::preadv(file.as_raw_fd(), list, count, at as libc::off_t) },
+            // SAFETY: as above.
+            None => unsafe { libc::readv(file.as_raw_fd(), list, count) },
+        };
+        self.moved(moved)
+    }
+
+    /// Moves at most `length` bytes from here to `file`.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn drain_to(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: Option<u64>,
+        length: usize,
+    ) -> io::Result<usize> {
+        let vectors = self.vectors(length);
+        let (list, count) = (vectors.as_ptr(), vectors.len() as libc::c_int);
+        let moved = match offset {
+            // SAFETY: the vectors describe mapped guest memory, which outlives the call.
+            Some(at) => unsafe { libc::pwritev(file.as_raw_fd(), list, count, at as libc::off_t) },
+            // SAFETY: as above.
+            None => unsafe { libc::writev(file.as_raw_fd(), list, count) },
+        };
+        self.moved(moved)
+    }
+
+    fn moved(&mut self, result: isize) -> io::Result<usize> {
+        let count = usize::try_from(result).map_err(|_| io::Error::last_os_error())?;
+        self.advance(count);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn memory() -> GuestMemory {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        GuestMemory::new(file, 1 << 20).unwrap()
+    }
+
+    #[test]
+    fn bytes_cross_the_borders_of_pieces() {
+        let memory = memory();
+        let ranges = [(100, 3), (200, 0), (300, 5)];
+        assert_eq!(
+            memory
+                .pieces(ranges.into_iter())
+                .unwrap()
+                .write(b"abcdefghij"),
+            8
+        );
+        let mut pieces = memory.pieces(ranges.into_iter()).unwrap();
+        let mut bytes = [0; 4];
+        assert_eq!(pieces.read(&mut bytes), 4);
+        assert_eq!((&bytes, pieces.remaining()), (b"abcd", 4));
+        let mut rest = [0; 9];
+        assert_eq!(pieces.read(&mut rest), 4);
+        assert_eq!(&rest[..4], b"efgh");
+    }
+
+    #[test]
+    fn files_are_moved_in_pieces() {
+        let memory = memory();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let mut pieces = memory.pieces([(0, 3), (10, 3)].into_iter()).unwrap();
+        assert_eq!(pieces.fill_from(file.as_fd(), Some(2), 5).unwrap(), 5);
+        assert_eq!(pieces.remaining(), 1);
+        let mut pieces = memory.pieces([(0, 3), (10, 2)].into_iter()).unwrap();
+        assert_eq!(pieces.drain_to(file.as_fd(), Some(0), 100).unwrap(), 5);
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "2345656789");
+    }
+
+    #[test]
+    fn ranges_outside_are_refused() {
+        let memory = memory();
+        assert!(memory.pieces([((1 << 20) - 1, 2)].into_iter()).is_err());
+        assert!(memory.pieces([(u64::MAX, 2)].into_iter()).is_err());
+    }
+}
