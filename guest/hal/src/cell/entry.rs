@@ -1,0 +1,255 @@
+//! How control passes between the program and the kernel of a cell.
+//!
+//! A frame is a [`UserContext`] at the top of the kernel's stack. The program's vector
+//! registers and its `fs` base stay in the processor; `gs` finds the virtual CPU.
+//!
+//! Going back: between the look at `pending` and the jump lies a window in which a
+//! signal would be noticed too late. The signal's handler finds the instruction pointer
+//! in that window ([`is_window`]) and starts the exit again; the frame is still whole,
+//! since nothing in the window writes to it.
+
+use core::arch::{asm, naked_asm};
+use core::sync::atomic::Ordering;
+
+use super::{STACK, STACK_SIZE, VCPU};
+use crate::context::{Entry, Leave};
+use crate::{UserContext, kernel};
+
+/// Offsets in `VcpuArea`.
+const KERNEL_STACK: usize = 0;
+const USER_STACK: usize = 8;
+const PENDING: usize = 16;
+const FRAME: usize = 24;
+const RESUME: usize = 32;
+
+/// End of the kernel's stack, placed so that a frame ends up 16-byte aligned.
+pub(super) fn stack_top() -> u64 {
+    (&raw const STACK).addr() as u64 + STACK_SIZE as u64 - 64 + 8
+}
+
+/// Where the next frame lies.
+pub(super) fn frame_address() -> u64 {
+    VCPU.kernel_stack.load(Ordering::Relaxed) - size_of::<UserContext>() as u64
+}
+
+pub(super) fn set_gs_base(base: u64) {
+    // SAFETY: the engine requires FSGSBASE; the kernel uses `gs` for nothing else.
+    unsafe { asm!("wrgsbase {}", in(reg) base, options(nomem, nostack)) }
+}
+
+pub(super) fn set_fs_base(base: u64) {
+    // SAFETY: as above; the kernel itself uses no thread-local storage.
+    unsafe { asm!("wrfsbase {}", in(reg) base, options(nomem, nostack)) }
+}
+
+pub(super) fn syscall_address() -> u64 {
+    syscall_from_site as *const () as usize as u64
+}
+
+/// The kernel's entry point in its file.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn _start() -> ! {
+    naked_asm!(
+        "lea rsp, [rip + {stack} + {size}]",
+        "xor ebp, ebp",
+        "call {start}",
+        "ud2",
+        stack = sym STACK,
+        size = const STACK_SIZE,
+        start = sym super::start,
+    )
+}
+
+/// Loads every register from the frame at `rsp`; the frame stays whole.
+#[unsafe(naked)]
+unsafe extern "C" fn leave_full() -> ! {
+    naked_asm!(
+        "mov gs:[{frame}], rsp",
+        "2:",
+        "cmp qword ptr gs:[{pending}], 0",
+        "jne 3f",
+        ".globl husk_full_window",
+        "husk_full_window:",
+        "mov rax, [rsp + 128]",
+        "mov gs:[{resume}], rax",
+        "push qword ptr [rsp + 144]",
+        "popfq",
+        "mov r15, [rsp]",
+        "mov r14, [rsp + 8]",
+        "mov r13, [rsp + 16]",
+        "mov r12, [rsp + 24]",
+        "mov rbp, [rsp + 32]",
+        "mov rbx, [rsp + 40]",
+        "mov r11, [rsp + 48]",
+        "mov r10, [rsp + 56]",
+        "mov r9, [rsp + 64]",
+        "mov r8, [rsp + 72]",
+        "mov rax, [rsp + 80]",
+        "mov rcx, [rsp + 88]",
+        "mov rdx, [rsp + 96]",
+        "mov rsi, [rsp + 104]",
+        "mov rdi, [rsp + 112]",
+        "mov rsp, [rsp + 152]",
+        "jmp qword ptr gs:[{resume}]",
+        ".globl husk_full_window_end",
+        "husk_full_window_end:",
+        "3:",
+        "mov rdi, rsp",
+        "call {interrupt}",
+        "jmp 2b",
+        frame = const FRAME,
+        pending = const PENDING,
+        resume = const RESUME,
+        interrupt = sym serve_pending,
+    )
+}
+
+/// Where a patched system call site arrives: registers as after the `syscall`
+/// instruction, except that flags are still in place and `r11` is not yet set.
+#[unsafe(naked)]
+unsafe extern "C" fn syscall_from_site() -> ! {
+    naked_asm!(
+        "mov gs:[{user}], rsp",
+        "mov rsp, gs:[{kernel}]",
+        "push {ss}",
+        "push qword ptr gs:[{user}]",
+        "pushfq",
+        "push {cs}",
+        "push rcx",
+        "push rax",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push rax",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push qword ptr [rsp + 80]",
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "cld",
+        "mov rdi, rsp",
+        "call {serve}",
+        "test eax, eax",
+        "jne {full}",
+        "mov gs:[{frame}], rsp",
+        "cmp qword ptr gs:[{pending}], 0",
+        "jne {full}",
+        ".globl husk_fast_window",
+        "husk_fast_window:",
+        "push qword ptr [rsp + 144]",
+        "popfq",
+        "mov r15, [rsp]",
+        "mov r14, [rsp + 8]",
+        "mov r13, [rsp + 16]",
+        "mov r12, [rsp + 24]",
+        "mov rbp, [rsp + 32]",
+        "mov rbx, [rsp + 40]",
+        "mov r11, [rsp + 48]",
+        "mov r10, [rsp + 56]",
+        "mov r9, [rsp + 64]",
+        "mov r8, [rsp + 72]",
+        "mov rax, [rsp + 80]",
+        "mov rdx, [rsp + 96]",
+        "mov rsi, [rsp + 104]",
+        "mov rdi, [rsp + 112]",
+        "mov rcx, [rsp + 128]",
+        "mov rsp, [rsp + 152]",
+        "jmp rcx",
+        ".globl husk_fast_window_end",
+        "husk_fast_window_end:",
+        user = const USER_STACK,
+        kernel = const KERNEL_STACK,
+        frame = const FRAME,
+        pending = const PENDING,
+        ss = const crate::context::USER_SS,
+        cs = const crate::context::USER_CS,
+        serve = sym serve_patched,
+        full = sym leave_full,
+    )
+}
+
+/// Leaves a signal handler without returning from it: loads the program's vector state
+/// from the signal frame (`state`, components `mask`; zero: legacy form), switches to
+/// the kernel's stack below `frame`, serves the trap and goes back to the program.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn serve_and_leave(
+    frame: *mut UserContext,
+    state: *const u8,
+    mask: u64,
+) -> ! {
+    naked_asm!(
+        "mov rsp, rdi",
+        "mov rax, rdx",
+        "shr rdx, 32",
+        "test rax, rax",
+        "jz 2f",
+        "xrstor64 [rsi]",
+        "jmp 3f",
+        "2:",
+        "fxrstor64 [rsi]",
+        "3:",
+        "call {serve}",
+        "jmp {full}",
+        serve = sym super::trap::serve,
+        full = sym leave_full,
+    )
+}
+
+/// Starts the program.
+pub(super) fn resume(context: &UserContext) -> ! {
+    let frame = frame_address();
+    let place = core::ptr::with_exposed_provenance_mut::<UserContext>(frame as usize);
+    let copy = *context;
+    // SAFETY: the frame's place lies at the top of the kernel's own stack, far above the
+    // part this call chain uses (it started at the top minus nothing it still needs).
+    unsafe {
+        asm!(
+            "mov rsp, {place}",
+            "cld",
+            "rep movsb",
+            "jmp {leave}",
+            place = in(reg) place,
+            in("rdi") place,
+            in("rsi") &raw const copy,
+            in("rcx") size_of::<UserContext>(),
+            leave = sym leave_full,
+            options(noreturn),
+        )
+    }
+}
+
+extern "C" fn serve_patched(frame: &mut UserContext) -> Leave {
+    kernel().system_call(frame, Entry::Patched)
+}
+
+extern "C" fn serve_pending(frame: &mut UserContext) {
+    VCPU.pending.store(0, Ordering::SeqCst);
+    kernel().interrupt(frame);
+}
+
+unsafe extern "C" {
+    safe static husk_full_window: u8;
+    safe static husk_full_window_end: u8;
+    safe static husk_fast_window: u8;
+    safe static husk_fast_window_end: u8;
+}
+
+/// Whether `rip` is between the last look at `pending` and the program.
+pub(super) fn is_window(rip: u64) -> bool {
+    let inside =
+        |start: *const u8, end: *const u8| rip >= start.addr() as u64 && rip < end.addr() as u64;
+    inside(&raw const husk_full_window, &raw const husk_full_window_end)
+        || inside(&raw const husk_fast_window, &raw const husk_fast_window_end)
+}
+
+/// Where an interrupted exit starts again, with `rsp` at the frame.
+pub(super) fn exit_again() -> u64 {
+    leave_full as *const () as usize as u64
+}

@@ -1,0 +1,106 @@
+//! The platform of unit tests: an ordinary process with some memory of its own.
+//!
+//! There is no program to run; extents and everything built on them work.
+#![expect(unsafe_code, reason = "memory is handed out by address")]
+
+extern crate std;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::alloc::{Layout, alloc_zeroed};
+use std::sync::OnceLock;
+
+use crate::platform::{MapError, Platform, Protection, Ticket};
+use crate::{GuestAddress, LinearAddress, Nanos, UserContext};
+
+/// Bytes of guest-physical space; only what a test touches exists.
+const SPAN: u64 = 1 << 30;
+
+static BASE: OnceLock<usize> = OnceLock::new();
+
+pub(crate) fn ram_base() -> usize {
+    *BASE.get_or_init(|| {
+        let layout = Layout::from_size_align(SPAN as usize, 4096).expect("a valid layout");
+        // SAFETY: the size is not zero.
+        let memory = unsafe { alloc_zeroed(layout) };
+        assert!(!memory.is_null(), "memory for the test machine");
+        memory.expose_provenance()
+    })
+}
+
+/// Prepares extents for a test; harmless when repeated.
+pub fn initialize() {
+    static DONE: std::sync::Once = std::sync::Once::new();
+    DONE.call_once(|| {
+        ram_base();
+        crate::memory::initialize(SPAN);
+    });
+}
+
+pub(crate) fn platform() -> &'static dyn Platform {
+    &Hosted
+}
+
+pub(crate) fn enter_user(_: &UserContext) -> ! {
+    panic!("unit tests run no program")
+}
+
+pub(crate) fn syscall_entry() -> LinearAddress {
+    LinearAddress(0)
+}
+
+struct Hosted;
+
+static EVENTS: AtomicU64 = AtomicU64::new(0);
+
+impl Platform for Hosted {
+    fn map(
+        &self,
+        _: LinearAddress,
+        _: GuestAddress,
+        _: u64,
+        _: Protection,
+    ) -> Result<(), MapError> {
+        Ok(())
+    }
+
+    fn unmap(&self, _: LinearAddress, _: u64) -> Result<(), MapError> {
+        Ok(())
+    }
+
+    fn protect(&self, _: LinearAddress, _: u64, _: Protection) -> Result<(), MapError> {
+        Ok(())
+    }
+
+    fn discard(&self, physical: GuestAddress, length: u64) {
+        assert!(physical.0 + length <= SPAN);
+        let pointer = crate::memory::ram_pointer(physical.0);
+        // SAFETY: the range lies in the test machine's memory and belongs to the caller's extent.
+        unsafe { core::ptr::write_bytes(pointer, 0, length as usize) }
+    }
+
+    fn prefer_large_pages(&self, _: LinearAddress, _: u64) {}
+
+    fn populate(&self, _: LinearAddress, _: u64, _: bool) {}
+
+    fn ticket(&self) -> Ticket {
+        Ticket(EVENTS.load(Ordering::SeqCst) as u32)
+    }
+
+    fn idle(&self, _: Ticket, _: Option<Nanos>) {
+        std::thread::yield_now();
+    }
+
+    fn take_signals(&self) -> u64 {
+        0
+    }
+
+    fn set_timer(&self, _: Option<Nanos>) {}
+
+    fn notify(&self, _: u32, _: u16) {}
+
+    fn set_tls_base(&self, _: u64) {}
+
+    fn power_off(&self) -> ! {
+        panic!("the machine of a unit test powered off")
+    }
+}

@@ -1,0 +1,44 @@
+//! The kernel's lower half: everything that needs `unsafe`, and nothing else.
+//!
+//! What the upper half (`guest/kernel`, `guest/linux`, `guest/drivers`, all without
+//! `unsafe`) gets from here:
+//!
+//! * [`Platform`]: the dozen things only the layer below can do, with one
+//!   implementation a platform: the cell, and a hosted one for unit tests. Which one
+//!   runs is known to nobody above this crate.
+//! * [`Kernel`]: what the upper half provides: the answer to a system call, a fault,
+//!   an interrupt, each on a [`UserContext`].
+//! * [`memory`]: owned extents of guest-physical memory, and the kernel's heap.
+//! * [`user`]: copies from and to the program's memory that survive any address.
+//! * [`fpu`]: the program's floating-point and vector state. The kernel itself has
+//!   none: it is compiled without SSE, so that state stays in the registers.
+//! * [`virtio`]: a queue on which a driver sends requests.
+//!
+//! It knows no Linux: numbers of system calls, signals and errors appear only where
+//! the host's own are spoken (`cell`).
+#![no_std]
+#![cfg_attr(not(kernel_build), allow(dead_code))]
+
+extern crate alloc;
+
+mod address;
+pub mod boot;
+#[cfg(kernel_build)]
+mod builtins;
+#[cfg(kernel_build)]
+mod cell;
+mod context;
+pub mod fpu;
+#[cfg(not(kernel_build))]
+mod hosted;
+pub mod memory;
+mod platform;
+pub mod report;
+pub mod sync;
+pub mod time;
+pub mod user;
+pub mod virtio;
+
+pub use address::{GuestAddress, LinearAddress, Nanos};
+pub use context::{Entry, Kernel, Leave, Trap, UserContext, kernel, set_kernel};
+pub use platform::{MapError, Platform, Protection, Ticket, enter_user, platform, syscall_entry};

@@ -1,0 +1,151 @@
+//! The dozen things that only the layer below can do.
+
+use core::fmt;
+
+use crate::{GuestAddress, LinearAddress, Nanos, UserContext};
+
+/// Access rights of a mapping; a subset of read, write, execute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Protection(u8);
+
+impl Protection {
+    /// No access.
+    pub const NONE: Self = Self(0);
+    /// Loads.
+    pub const READ: Self = Self(1);
+    /// Stores.
+    pub const WRITE: Self = Self(2);
+    /// Instruction fetches.
+    pub const EXECUTE: Self = Self(4);
+
+    /// From Linux' `PROT_READ` (1), `PROT_WRITE` (2), `PROT_EXEC` (4); other bits are dropped.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self((bits & 7) as u8)
+    }
+
+    /// As Linux' `PROT_` bits.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Whether all of `other` is allowed.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flag = |has, letter| if self.contains(has) { letter } else { '-' };
+        write!(
+            f,
+            "{}{}{}",
+            flag(Self::READ, 'r'),
+            flag(Self::WRITE, 'w'),
+            flag(Self::EXECUTE, 'x')
+        )
+    }
+}
+
+/// The layer below has no room for another mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapError;
+
+/// A point in the stream of events; see [`Platform::ticket`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(pub u32);
+
+/// A platform. Ranges are whole pages; addresses are the program's or the kernel's own.
+pub trait Platform: Sync {
+    /// Maps `length` bytes of guest-physical memory at `linear`, replacing what was there.
+    ///
+    /// # Errors
+    /// When there is no room for another mapping.
+    fn map(
+        &self,
+        linear: LinearAddress,
+        physical: GuestAddress,
+        length: u64,
+        protection: Protection,
+    ) -> Result<(), MapError>;
+
+    /// Removes whatever is mapped in a range.
+    ///
+    /// # Errors
+    /// When a mapping would have to be split and there is no room for it.
+    fn unmap(&self, linear: LinearAddress, length: u64) -> Result<(), MapError>;
+
+    /// Changes the rights of a mapped range.
+    ///
+    /// # Errors
+    /// When a mapping would have to be split and there is no room for it.
+    fn protect(
+        &self,
+        linear: LinearAddress,
+        length: u64,
+        protection: Protection,
+    ) -> Result<(), MapError>;
+
+    /// Gives memory back: it reads as zero afterwards and costs nothing until touched.
+    fn discard(&self, physical: GuestAddress, length: u64);
+
+    /// Says that a mapped range is best backed by large pages. A hint.
+    fn prefer_large_pages(&self, linear: LinearAddress, length: u64);
+
+    /// Touches a mapped range ahead of use. A hint.
+    fn populate(&self, linear: LinearAddress, length: u64, write: bool);
+
+    /// A ticket for [`Platform::idle`]: taken before the caller looks whether there is work.
+    fn ticket(&self) -> Ticket;
+
+    /// Sleeps until an event that came after `ticket`, or until `deadline` of the
+    /// monotonic clock. May return early.
+    fn idle(&self, ticket: Ticket, deadline: Option<Nanos>);
+
+    /// Takes the signals that came from outside: bit `n - 1` for Linux signal `n`.
+    fn take_signals(&self) -> u64;
+
+    /// Asks for an interrupt at `deadline` of the monotonic clock; `None` cancels.
+    fn set_timer(&self, deadline: Option<Nanos>);
+
+    /// Tells a device that one of its queues has work.
+    fn notify(&self, device: u32, queue: u16);
+
+    /// Sets the base of the program's thread-local storage (`fs`).
+    fn set_tls_base(&self, base: u64);
+
+    /// Ends the machine. What there is to say has been said by [`crate::report`].
+    fn power_off(&self) -> !;
+}
+
+#[cfg(kernel_build)]
+use crate::cell as current;
+#[cfg(not(kernel_build))]
+use crate::hosted as current;
+
+/// The platform the kernel runs on.
+#[must_use]
+pub fn platform() -> &'static dyn Platform {
+    current::platform()
+}
+
+/// Runs the program from `context`; the kernel's stack starts afresh.
+pub fn enter_user(context: &UserContext) -> ! {
+    current::enter_user(context)
+}
+
+/// Linear address at which a patched system call site enters the kernel: as the
+/// `syscall` instruction leaves the registers, `rcx` being the address to return to.
+#[must_use]
+pub fn syscall_entry() -> LinearAddress {
+    current::syscall_entry()
+}

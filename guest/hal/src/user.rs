@@ -1,0 +1,112 @@
+//! Copies from and to the program's memory that survive any address.
+//!
+//! A copy that meets a page which is not there, or may not be accessed, ends with the
+//! address. The caller decides whether the page can be brought in (then it tries
+//! again) or the program gets `EFAULT`.
+#![expect(unsafe_code, reason = "the program's memory is reached by address")]
+
+use core::arch::naked_asm;
+
+use crate::LinearAddress;
+
+/// A page could not be accessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The first address that could not be accessed.
+    pub address: LinearAddress,
+    /// Whether it was to be written.
+    pub write: bool,
+}
+
+/// Copies from the program.
+///
+/// # Errors
+/// [`Fault`] at the first byte that cannot be read; bytes before it have been copied.
+pub fn read(from: LinearAddress, into: &mut [u8]) -> Result<(), Fault> {
+    copy_in(into.as_mut_ptr(), from, into.len())
+}
+
+/// Copies to the program.
+///
+/// # Errors
+/// [`Fault`] at the first byte that cannot be written; bytes before it have been copied.
+pub fn write(into: LinearAddress, from: &[u8]) -> Result<(), Fault> {
+    copy_out(into, from.as_ptr(), from.len())
+}
+
+pub(crate) fn copy_in(into: *mut u8, from: LinearAddress, length: usize) -> Result<(), Fault> {
+    if !from.is_user_range(length as u64) {
+        return Err(Fault {
+            address: from,
+            write: false,
+        });
+    }
+    let source = core::ptr::with_exposed_provenance(from.0 as usize);
+    // SAFETY: `into` is valid for `length` bytes (callers in this crate), `source` may be
+    // anything outside the kernel (checked): `copy` stops at a page that does not answer.
+    let rest = unsafe { copy(into, source, length) };
+    fault_at(from, length - rest, rest, false)
+}
+
+pub(crate) fn copy_out(into: LinearAddress, from: *const u8, length: usize) -> Result<(), Fault> {
+    if !into.is_user_range(length as u64) {
+        return Err(Fault {
+            address: into,
+            write: true,
+        });
+    }
+    let target = core::ptr::with_exposed_provenance_mut(into.0 as usize);
+    // SAFETY: as in `copy_in`, with the roles exchanged.
+    let rest = unsafe { copy(target, from, length) };
+    fault_at(into, length - rest, rest, true)
+}
+
+fn fault_at(start: LinearAddress, done: usize, rest: usize, write: bool) -> Result<(), Fault> {
+    if rest == 0 {
+        return Ok(());
+    }
+    Err(Fault {
+        address: LinearAddress(start.0 + done as u64),
+        write,
+    })
+}
+
+/// Copies forwards; returns how many bytes were left when a page did not answer.
+///
+/// # Safety
+/// The kernel's side must be valid for `length` bytes, the other must not be the kernel's.
+#[unsafe(naked)]
+unsafe extern "C" fn copy(into: *mut u8, from: *const u8, length: usize) -> usize {
+    naked_asm!(
+        "mov rcx, rdx",
+        ".globl husk_user_copy",
+        "husk_user_copy:",
+        "rep movsb",
+        ".globl husk_user_copy_end",
+        "husk_user_copy_end:",
+        "mov rax, rcx",
+        "ret",
+    )
+}
+
+/// Where a fault at `rip` continues, if it happened in a copy.
+#[cfg(kernel_build)]
+pub(crate) fn fixup(rip: u64) -> Option<u64> {
+    unsafe extern "C" {
+        safe static husk_user_copy: u8;
+        safe static husk_user_copy_end: u8;
+    }
+    let start = (&raw const husk_user_copy).addr() as u64;
+    let end = (&raw const husk_user_copy_end).addr() as u64;
+    (rip >= start && rip < end).then_some(end)
+}
+
+/// Compares and exchanges a 32-bit word of the program, for futexes.
+///
+/// # Errors
+/// [`Fault`] when the word cannot be read.
+pub fn read_u32(from: LinearAddress) -> Result<u32, Fault> {
+    let mut bytes = [0; 4];
+    read(from, &mut bytes)?;
+    Ok(u32::from_le_bytes(bytes))
+}
