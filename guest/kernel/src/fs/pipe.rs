@@ -1,0 +1,283 @@
+//! Pipes.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use guest_hal::sync::Mutex;
+use linux_raw_sys::general as raw;
+
+use super::buffer::{Destination, Origin};
+use super::file::{Events, File, Io};
+use super::inode::Inode;
+use super::metadata::{FileKind, Metadata};
+use crate::{Errno, Result, wait};
+
+/// How much fits unless told otherwise.
+pub const CAPACITY: usize = 64 << 10;
+/// The most that fits in any pipe.
+pub const CAPACITY_MAX: usize = 1 << 20;
+/// Writes up to this size are not torn apart.
+const ATOMIC: usize = 4096;
+/// What is moved between two looks.
+const PIECE: usize = 4096;
+
+/// A pipe.
+#[derive(Debug)]
+pub struct Pipe {
+    bytes: Mutex<VecDeque<u8>>,
+    capacity: AtomicUsize,
+    readers: AtomicUsize,
+    writers: AtomicUsize,
+    metadata: Mutex<Metadata>,
+}
+
+/// One end of a pipe, or both.
+#[derive(Debug)]
+pub struct PipeEnd {
+    pipe: Arc<Pipe>,
+    reads: bool,
+    writes: bool,
+}
+
+impl Pipe {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1000);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed) as u64;
+        let metadata = Metadata::new(0xe, number, FileKind::Fifo.bits() | 0o600);
+        Arc::new(Self {
+            bytes: Mutex::new(VecDeque::new()),
+            capacity: AtomicUsize::new(CAPACITY),
+            readers: AtomicUsize::new(0),
+            writers: AtomicUsize::new(0),
+            metadata: Mutex::new(metadata),
+        })
+    }
+
+    /// An end of it.
+    #[must_use]
+    pub fn end(self: &Arc<Self>, flags: u32) -> Arc<PipeEnd> {
+        let access = flags & raw::O_ACCMODE;
+        let (reads, writes) = (access != raw::O_WRONLY, access != raw::O_RDONLY);
+        self.readers
+            .fetch_add(usize::from(reads), Ordering::Relaxed);
+        self.writers
+            .fetch_add(usize::from(writes), Ordering::Relaxed);
+        Arc::new(PipeEnd {
+            pipe: self.clone(),
+            reads,
+            writes,
+        })
+    }
+
+    /// Opens a named pipe, which waits for the other end.
+    ///
+    /// # Errors
+    /// `ENXIO` for a writer that does not want to wait; `RESTART`.
+    pub fn open_named(self: &Arc<Self>, flags: u32) -> Result<Arc<dyn File>> {
+        let end = self.end(flags);
+        let other = if end.writes {
+            &self.readers
+        } else {
+            &self.writers
+        };
+        let met = other.load(Ordering::Relaxed) > 0;
+        if met || (end.reads && end.writes) {
+            return Ok(end);
+        }
+        if flags & raw::O_NONBLOCK != 0 {
+            return if end.writes {
+                Err(Errno::ENXIO)
+            } else {
+                Ok(end)
+            };
+        }
+        wait::until(None, &mut || {
+            (other.load(Ordering::Relaxed) > 0).then_some(())
+        })?;
+        Ok(end)
+    }
+
+    /// How many bytes are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.lock().len()
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How much fits.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    /// Changes how much fits; returns how much does.
+    ///
+    /// # Errors
+    /// `EPERM` beyond the limit; `EBUSY` for less than is in it.
+    pub fn set_capacity(&self, wanted: usize) -> Result<usize> {
+        if wanted > CAPACITY_MAX {
+            return Err(Errno::EPERM);
+        }
+        let capacity = wanted.max(PIECE).next_power_of_two();
+        if capacity < self.len() {
+            return Err(Errno::EBUSY);
+        }
+        self.capacity.store(capacity, Ordering::Relaxed);
+        Ok(capacity)
+    }
+
+    fn room(&self) -> usize {
+        self.capacity().saturating_sub(self.len())
+    }
+
+    /// Moves bytes to a reader.
+    fn drain(&self, into: &mut Destination<'_>) -> Result<()> {
+        while into.remaining() > 0 {
+            let mut piece = [0u8; PIECE];
+            let wanted = (into.remaining() as usize).min(PIECE);
+            let mut count = 0;
+            {
+                let bytes = self.bytes.lock();
+                for (slot, byte) in piece.iter_mut().zip(bytes.iter().take(wanted)) {
+                    *slot = *byte;
+                    count += 1;
+                }
+            }
+            if count == 0 {
+                return Ok(());
+            }
+            let before = into.done();
+            let result = into.put(piece.get(..count).unwrap_or_default());
+            let moved = (into.done() - before) as usize;
+            self.bytes.lock().drain(..moved);
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Moves bytes from a writer as long as there is room.
+    fn fill(&self, from: &mut Origin<'_>) -> Result<()> {
+        loop {
+            let wanted = (from.remaining() as usize).min(self.room()).min(PIECE);
+            if wanted == 0 {
+                return Ok(());
+            }
+            let mut piece = [0u8; PIECE];
+            let before = from.done();
+            let result = from.take(piece.get_mut(..wanted).unwrap_or_default());
+            let taken = (from.done() - before) as usize;
+            self.bytes.lock().extend(piece.iter().take(taken));
+            result?;
+        }
+    }
+
+    fn has_readers(&self) -> bool {
+        self.readers.load(Ordering::Relaxed) > 0
+    }
+
+    fn has_writers(&self) -> bool {
+        self.writers.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl PipeEnd {
+    /// The pipe.
+    #[must_use]
+    pub const fn pipe(&self) -> &Arc<Pipe> {
+        &self.pipe
+    }
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        self.pipe
+            .readers
+            .fetch_sub(usize::from(self.reads), Ordering::Relaxed);
+        self.pipe
+            .writers
+            .fetch_sub(usize::from(self.writes), Ordering::Relaxed);
+    }
+}
+
+impl File for PipeEnd {
+    fn read(&self, io: Io, into: &mut Destination<'_>) -> Result<()> {
+        if into.remaining() == 0 {
+            return Ok(());
+        }
+        let mut ready = || (!self.pipe.is_empty() || !self.pipe.has_writers()).then_some(());
+        if ready().is_none() {
+            if io.is_nonblocking() {
+                return Err(Errno::EAGAIN);
+            }
+            wait::until(None, &mut ready)?;
+        }
+        self.pipe.drain(into)
+    }
+
+    fn write(&self, io: Io, from: &mut Origin<'_>) -> Result<()> {
+        let whole = (from.remaining() as usize) <= ATOMIC;
+        while from.remaining() > 0 {
+            if !self.pipe.has_readers() {
+                return Err(Errno::EPIPE);
+            }
+            let needed = if whole { from.remaining() as usize } else { 1 };
+            if self.pipe.room() >= needed {
+                self.pipe.fill(from)?;
+            } else if io.is_nonblocking() {
+                return Err(Errno::EAGAIN);
+            } else {
+                let mut ready =
+                    || (self.pipe.room() >= needed || !self.pipe.has_readers()).then_some(());
+                wait::until(None, &mut ready)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn poll(&self) -> Events {
+        let mut events = 0;
+        if self.reads {
+            if !self.pipe.is_empty() {
+                events |= raw::POLLIN | raw::POLLRDNORM;
+            }
+            if !self.pipe.has_writers() {
+                events |= raw::POLLHUP;
+            }
+        }
+        if self.writes {
+            if self.pipe.room() >= ATOMIC {
+                events |= raw::POLLOUT | raw::POLLWRNORM;
+            }
+            if !self.pipe.has_readers() {
+                events |= raw::POLLERR;
+            }
+        }
+        events
+    }
+
+    fn available(&self) -> Option<u64> {
+        Some(self.pipe.len() as u64)
+    }
+}
+
+impl Inode for Pipe {
+    fn kind(&self) -> FileKind {
+        FileKind::Fifo
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
+        Ok(*self.metadata.lock())
+    }
+
+    fn open(self: Arc<Self>, flags: u32) -> Result<Arc<dyn File>> {
+        Ok(self.end(flags))
+    }
+}

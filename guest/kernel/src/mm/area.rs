@@ -1,0 +1,175 @@
+//! One range of an address space.
+
+use alloc::sync::Arc;
+
+use guest_hal::memory::Extent;
+use guest_hal::{GuestAddress, LinearAddress, Protection, platform};
+
+use crate::fs::{OpenFile, PageStore};
+use crate::{Errno, Result};
+
+/// A range with one protection and one kind of backing. Its start is its key in the map.
+#[derive(Debug)]
+pub struct Area {
+    /// First address beyond it.
+    pub end: u64,
+    /// What the program may do.
+    pub protection: Protection,
+    /// What is behind it.
+    pub backing: Backing,
+    /// The file it shows, and the offset at its start.
+    pub file: Option<FileBacking>,
+    /// It is a stack that grows down.
+    pub grows: bool,
+}
+
+/// What is behind an area.
+#[derive(Debug)]
+pub enum Backing {
+    /// Nothing: reserved, never accessible so far.
+    None,
+    /// Memory of its own.
+    Private(Extent),
+    /// Memory of its own whose content has yet to be read from the file; not mapped.
+    Lazy(Extent),
+    /// The file's pages.
+    Shared(Arc<PageStore>),
+    /// Nothing: the file ends before.
+    BeyondFile,
+}
+
+/// A file and an offset in it.
+#[derive(Clone, Debug)]
+pub struct FileBacking {
+    /// The file.
+    pub file: Arc<OpenFile>,
+    /// Where in it.
+    pub offset: u64,
+}
+
+impl FileBacking {
+    /// The same file `bytes` further on.
+    #[must_use]
+    pub fn after(&self, bytes: u64) -> Self {
+        Self {
+            file: Arc::clone(&self.file),
+            offset: self.offset.saturating_add(bytes),
+        }
+    }
+}
+
+impl Area {
+    /// Maps what is behind it at `start`.
+    ///
+    /// # Errors
+    /// `ENOMEM` when the layer below has no room for another mapping.
+    pub(super) fn install(&self, start: u64) -> Result<()> {
+        let length = self.end - start;
+        match &self.backing {
+            Backing::Private(extent) => map(start, extent.start(), length, self.protection),
+            Backing::Shared(pages) => self.install_shared(start, length, pages),
+            Backing::None | Backing::Lazy(_) | Backing::BeyondFile => Ok(()),
+        }
+    }
+
+    fn install_shared(&self, start: u64, length: u64, pages: &PageStore) -> Result<()> {
+        let offset = self.file.as_ref().map_or(0, |file| file.offset);
+        let mut at = start;
+        for (physical, bytes) in pages.runs(offset, length)? {
+            map(at, physical, bytes, self.protection)?;
+            at += bytes;
+        }
+        Ok(())
+    }
+
+    /// Reads the content of a private file mapping; what the file does not have stays zero.
+    pub(super) fn fill(&self) -> Result<()> {
+        if let (Backing::Private(extent) | Backing::Lazy(extent), Some(backing)) =
+            (&self.backing, &self.file)
+        {
+            let regular = backing.file.regular()?;
+            regular.read_into_extent(backing.offset, extent, 0, extent.len())?;
+        }
+        Ok(())
+    }
+
+    /// A lazy area becomes a present one.
+    pub(super) fn make_present(&mut self) {
+        let backing = core::mem::replace(&mut self.backing, Backing::None);
+        self.backing = match backing {
+            Backing::Lazy(extent) => Backing::Private(extent),
+            other => other,
+        };
+    }
+
+    /// Its memory, if that is its own and present.
+    #[must_use]
+    pub const fn private_memory(&self) -> Option<&Extent> {
+        match &self.backing {
+            Backing::Private(extent) => Some(extent),
+            _ => None,
+        }
+    }
+
+    /// Where its memory begins.
+    pub(super) const fn physical_start(&self) -> Option<GuestAddress> {
+        match &self.backing {
+            Backing::Private(extent) | Backing::Lazy(extent) => Some(extent.start()),
+            Backing::None | Backing::Shared(_) | Backing::BeyondFile => None,
+        }
+    }
+
+    /// Where its memory ends.
+    pub(super) fn physical_end(&self) -> Option<GuestAddress> {
+        match &self.backing {
+            Backing::Private(extent) | Backing::Lazy(extent) => {
+                extent.start().checked_add(extent.len())
+            }
+            Backing::None | Backing::Shared(_) | Backing::BeyondFile => None,
+        }
+    }
+
+    /// Cuts off what lies from `at` on; `start` is where the area begins. `None` when
+    /// `at` is not inside.
+    pub(super) fn split_off(&mut self, start: u64, at: u64) -> Option<Self> {
+        if at <= start || at >= self.end {
+            return None;
+        }
+        let kept = at - start;
+        let backing = match &mut self.backing {
+            Backing::None => Backing::None,
+            Backing::BeyondFile => Backing::BeyondFile,
+            Backing::Private(extent) => Backing::Private(extent.split_off(kept)),
+            Backing::Lazy(extent) => Backing::Lazy(extent.split_off(kept)),
+            Backing::Shared(pages) => Backing::Shared(Arc::clone(pages)),
+        };
+        let file = self.file.as_ref().map(|file| file.after(kept));
+        let rest = Self {
+            end: self.end,
+            protection: self.protection,
+            backing,
+            file,
+            grows: false,
+        };
+        self.end = at;
+        Some(rest)
+    }
+
+    /// Writes back what a shared mapping changed in `length` bytes from `skip` on.
+    ///
+    /// # Errors
+    /// The file's.
+    pub(super) fn write_back(&self, skip: u64, length: u64) -> Result<()> {
+        match (&self.backing, &self.file) {
+            (Backing::Shared(pages), Some(file)) if self.protection.contains(Protection::WRITE) => {
+                pages.write_back(file.offset + skip, length)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn map(start: u64, physical: GuestAddress, length: u64, protection: Protection) -> Result<()> {
+    let mapped = platform().map(LinearAddress(start), physical, length, protection);
+    mapped.map_err(|_| Errno::ENOMEM)
+}

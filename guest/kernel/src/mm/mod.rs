@@ -1,0 +1,467 @@
+//! The program's address space.
+//!
+//! An [`AddressSpace`] is a map of [`Area`]s: ranges with one protection and one kind
+//! of backing. An area that can be accessed owns its memory, an extent that is mapped
+//! directly; there are no faults for anonymous memory, since the layer below backs a
+//! page when it is touched. What is brought in by a fault is the content of large
+//! private file mappings ([`fault`](AddressSpace::fault)).
+//!
+//! * `area`: one range.
+//! * `change`: unmapping, protecting, moving.
+//!
+//! Addresses are the program's; lengths are whole pages below this module's functions
+//! (system calls round and check before).
+
+mod area;
+mod change;
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use guest_abi::layout::{APP_END, APP_START, HUGE_PAGE_SIZE, PAGE_SIZE, page_up};
+use guest_hal::memory::Extent;
+use guest_hal::{GuestAddress, LinearAddress, Protection, Trap, platform};
+
+pub use area::{Area, Backing, FileBacking};
+
+use crate::fs::OpenFile;
+use crate::{Errno, Result};
+
+/// A private file mapping up to this size is filled at once: the faults would cost more.
+const EAGER_FILL_MAX: u64 = 1 << 20;
+/// What one fault brings in.
+const FILL_CHUNK: u64 = 256 << 10;
+
+/// Why a fault could not be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultError {
+    /// Nothing is mapped there: `SIGSEGV`, `SEGV_MAPERR`.
+    Unmapped,
+    /// The mapping does not allow it: `SIGSEGV`, `SEGV_ACCERR`.
+    Forbidden,
+    /// Beyond the end of the mapped file, or it cannot be read: `SIGBUS`.
+    Bus,
+}
+
+/// Where a new mapping goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Anywhere, if possible at the hint.
+    Anywhere(LinearAddress),
+    /// Exactly there, replacing what is there.
+    Fixed(LinearAddress),
+    /// Exactly there, unless something is there.
+    FixedFree(LinearAddress),
+    /// Below 2 GiB.
+    Low,
+}
+
+/// What to map.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Zeroes.
+    Anonymous,
+    /// Zeroes, for a stack that grows down.
+    Stack,
+    /// A private copy of a file from an offset on.
+    Private(Arc<OpenFile>, u64),
+    /// A file's pages themselves.
+    Shared(Arc<OpenFile>, u64),
+}
+
+/// The address space of a process.
+#[derive(Debug)]
+pub struct AddressSpace {
+    areas: BTreeMap<u64, Area>,
+    /// Start and end of the heap that `brk` moves.
+    brk: (u64, u64),
+    /// Below this the search for room begins.
+    top: u64,
+    /// Most bytes an anonymous mapping may have: more could never be used.
+    limit: u64,
+}
+
+impl AddressSpace {
+    /// An empty one. `top` bounds automatic placement from above; `limit` is the
+    /// machine's memory.
+    #[must_use]
+    pub const fn new(top: LinearAddress, limit: u64) -> Self {
+        Self {
+            areas: BTreeMap::new(),
+            brk: (0, 0),
+            top: top.0,
+            limit,
+        }
+    }
+
+    /// All areas, from the lowest address.
+    pub fn areas(&self) -> impl Iterator<Item = (LinearAddress, &Area)> {
+        self.areas
+            .iter()
+            .map(|(&start, area)| (LinearAddress(start), area))
+    }
+
+    /// Bytes that are mapped.
+    #[must_use]
+    pub fn mapped_bytes(&self) -> u64 {
+        self.areas
+            .iter()
+            .map(|(start, area)| area.end - start)
+            .sum()
+    }
+
+    /// Start and end of the heap.
+    #[must_use]
+    pub const fn brk_range(&self) -> (u64, u64) {
+        self.brk
+    }
+
+    /// Below this the search for room begins.
+    #[must_use]
+    pub const fn top(&self) -> u64 {
+        self.top
+    }
+
+    /// Where the heap begins; once, at exec.
+    pub const fn set_brk_start(&mut self, start: LinearAddress) {
+        self.brk = (start.0, start.0);
+    }
+
+    /// Moves the heap's end; returns where it is then, the old one if it cannot move.
+    pub fn set_brk(&mut self, end: u64, data_limit: u64) -> u64 {
+        let (start, old) = self.brk;
+        let (old_page, new_page) = (page_up(old), page_up(end));
+        if end < start || end - start > data_limit || end - start > self.limit {
+            return old;
+        }
+        let moved = if new_page > old_page {
+            let place = Place::FixedFree(LinearAddress(old_page));
+            let protection = Protection::READ.union(Protection::WRITE);
+            self.map(place, new_page - old_page, protection, Source::Anonymous)
+                .is_ok()
+        } else {
+            new_page == old_page
+                || self
+                    .unmap(LinearAddress(new_page), old_page - new_page)
+                    .is_ok()
+        };
+        if moved {
+            self.brk.1 = end;
+        }
+        self.brk.1
+    }
+
+    /// Maps `length` bytes (whole pages, not zero).
+    ///
+    /// # Errors
+    /// `ENOMEM` without room or memory, `EEXIST` where something is, `EINVAL`, or the file's.
+    pub fn map(
+        &mut self,
+        place: Place,
+        length: u64,
+        protection: Protection,
+        source: Source,
+    ) -> Result<LinearAddress> {
+        let start = self.find_place(place, length)?;
+        if matches!(source, Source::Anonymous)
+            && length > self.limit
+            && protection != Protection::NONE
+        {
+            return Err(Errno::ENOMEM);
+        }
+        if matches!(place, Place::Fixed(_)) {
+            self.unmap(LinearAddress(start), length)?;
+        }
+        match source {
+            Source::Anonymous | Source::Stack => {
+                let grows = matches!(source, Source::Stack);
+                self.map_anonymous(start, length, protection, grows)?;
+            }
+            Source::Private(file, offset) => {
+                self.map_private(start, length, protection, FileBacking { file, offset })?;
+            }
+            Source::Shared(file, offset) => {
+                self.map_shared(start, length, protection, FileBacking { file, offset })?;
+            }
+        }
+        Ok(LinearAddress(start))
+    }
+
+    fn map_anonymous(
+        &mut self,
+        start: u64,
+        length: u64,
+        protection: Protection,
+        grows: bool,
+    ) -> Result<()> {
+        let backing = if protection == Protection::NONE {
+            Backing::None
+        } else {
+            Backing::Private(self.extent_for(start, length)?)
+        };
+        let area = Area {
+            end: start + length,
+            protection,
+            backing,
+            file: None,
+            grows,
+        };
+        area.install(start)?;
+        self.areas.insert(start, area);
+        Ok(())
+    }
+
+    fn map_private(
+        &mut self,
+        start: u64,
+        length: u64,
+        protection: Protection,
+        file: FileBacking,
+    ) -> Result<()> {
+        if file.file.is_zero_device() {
+            return self.map_anonymous(start, length, protection, false);
+        }
+        let size = file.file.regular()?.size()?;
+        let present = page_up(size.saturating_sub(file.offset)).min(length);
+        if present > 0 {
+            let extent = self.extent_for(start, present)?;
+            let lazy = present > EAGER_FILL_MAX;
+            let backing = if lazy {
+                Backing::Lazy(extent)
+            } else {
+                Backing::Private(extent)
+            };
+            let end = start + present;
+            let area = Area {
+                end,
+                protection,
+                backing,
+                file: Some(file.clone()),
+                grows: false,
+            };
+            if !lazy {
+                area.fill()?;
+                area.install(start)?;
+            }
+            self.areas.insert(start, area);
+        }
+        self.insert_beyond_file(
+            start + present,
+            start + length,
+            protection,
+            file.after(present),
+        );
+        Ok(())
+    }
+
+    fn map_shared(
+        &mut self,
+        start: u64,
+        length: u64,
+        protection: Protection,
+        file: FileBacking,
+    ) -> Result<()> {
+        let size = file.file.regular()?.size()?;
+        let present = page_up(size.saturating_sub(file.offset)).min(length);
+        if present > 0 {
+            let pages = file.file.regular()?.pages()?;
+            let backing = Backing::Shared(pages);
+            let end = start + present;
+            let area = Area {
+                end,
+                protection,
+                backing,
+                file: Some(file.clone()),
+                grows: false,
+            };
+            area.install(start)?;
+            self.areas.insert(start, area);
+        }
+        self.insert_beyond_file(
+            start + present,
+            start + length,
+            protection,
+            file.after(present),
+        );
+        Ok(())
+    }
+
+    /// The part of a file mapping that has no file behind it.
+    fn insert_beyond_file(
+        &mut self,
+        start: u64,
+        end: u64,
+        protection: Protection,
+        file: FileBacking,
+    ) {
+        if start < end {
+            let backing = Backing::BeyondFile;
+            self.areas.insert(
+                start,
+                Area {
+                    end,
+                    protection,
+                    backing,
+                    file: Some(file),
+                    grows: false,
+                },
+            );
+        }
+    }
+
+    /// Memory for a range, next to its neighbour's where possible, so that the mappings
+    /// below merge.
+    fn extent_for(&self, start: u64, length: u64) -> Result<Extent> {
+        let before = self.areas.range(..start).next_back();
+        let before = before.filter(|(_, area)| area.end == start);
+        let after = self.areas.get(&(start + length));
+        let near = before
+            .and_then(|(_, area)| area.physical_end())
+            .or_else(|| {
+                after?
+                    .physical_start()?
+                    .0
+                    .checked_sub(length)
+                    .map(GuestAddress)
+            });
+        let huge = length >= HUGE_PAGE_SIZE && start.is_multiple_of(HUGE_PAGE_SIZE);
+        let align = if huge { HUGE_PAGE_SIZE } else { PAGE_SIZE };
+        Extent::allocate(length, align, near).ok_or(Errno::ENOMEM)
+    }
+
+    /// Brings in what is missing at `address`. `error` as the processor gives it.
+    ///
+    /// # Errors
+    /// What the program is to be told.
+    pub fn fault(
+        &mut self,
+        address: LinearAddress,
+        error: u64,
+    ) -> core::result::Result<(), FaultError> {
+        let Some((&start, area)) = self.areas.range(..=address.0).next_back() else {
+            return Err(FaultError::Unmapped);
+        };
+        if address.0 >= area.end {
+            return Err(FaultError::Unmapped);
+        }
+        if !area.protection.contains(needed(error)) {
+            return Err(FaultError::Forbidden);
+        }
+        match area.backing {
+            Backing::Lazy(_) => self.bring_in(start, address.0),
+            Backing::BeyondFile => Err(FaultError::Bus),
+            Backing::None | Backing::Private(_) | Backing::Shared(_) => Err(FaultError::Forbidden),
+        }
+    }
+
+    /// Fills the chunk of a lazy area around an address.
+    fn bring_in(&mut self, start: u64, address: u64) -> core::result::Result<(), FaultError> {
+        let from = start.max(address / FILL_CHUNK * FILL_CHUNK);
+        self.split(from);
+        self.split((address / FILL_CHUNK + 1) * FILL_CHUNK);
+        let area = self.areas.get_mut(&from).ok_or(FaultError::Unmapped)?;
+        area.fill().map_err(|_| FaultError::Bus)?;
+        area.make_present();
+        area.install(from).map_err(|_| FaultError::Bus)
+    }
+
+    /// Makes `at` a border between areas.
+    fn split(&mut self, at: u64) {
+        let Some((&start, area)) = self.areas.range_mut(..at).next_back() else {
+            return;
+        };
+        if let Some(rest) = area.split_off(start, at) {
+            self.areas.insert(at, rest);
+        }
+    }
+
+    fn find_place(&self, place: Place, length: u64) -> Result<u64> {
+        match place {
+            Place::Fixed(at) | Place::FixedFree(at) => {
+                let end = at.0.checked_add(length).ok_or(Errno::ENOMEM)?;
+                if at.0 < APP_START {
+                    return Err(Errno::EPERM);
+                }
+                if end > APP_END {
+                    return Err(Errno::ENOMEM);
+                }
+                if matches!(place, Place::FixedFree(_)) && !self.is_free(at.0, end) {
+                    return Err(Errno::EEXIST);
+                }
+                Ok(at.0)
+            }
+            Place::Anywhere(hint) => {
+                let at = hint.0 & !(PAGE_SIZE - 1);
+                let end = at.checked_add(length).ok_or(Errno::ENOMEM)?;
+                if at >= APP_START && end <= APP_END && self.is_free(at, end) {
+                    return Ok(at);
+                }
+                let align = if length >= HUGE_PAGE_SIZE {
+                    HUGE_PAGE_SIZE
+                } else {
+                    PAGE_SIZE
+                };
+                self.find_below(self.top, length, align)
+            }
+            Place::Low => self.find_below(1 << 31, length, PAGE_SIZE),
+        }
+    }
+
+    /// Whether nothing is mapped in a range.
+    #[must_use]
+    pub fn is_free(&self, start: u64, end: u64) -> bool {
+        self.areas
+            .range(..end)
+            .next_back()
+            .is_none_or(|(_, area)| area.end <= start)
+    }
+
+    /// The highest free range below `top`.
+    ///
+    /// # Errors
+    /// `ENOMEM` when there is none.
+    pub fn find_below(&self, top: u64, length: u64, align: u64) -> Result<u64> {
+        let mut end = top;
+        for (&start, area) in self.areas.range(..top).rev() {
+            let gap_start = area.end.max(APP_START);
+            if let Some(at) = fit(gap_start, end, length, align) {
+                return Ok(at);
+            }
+            end = end.min(start);
+        }
+        fit(APP_START, end, length, align).ok_or(Errno::ENOMEM)
+    }
+
+    /// The area at an address.
+    #[must_use]
+    pub fn area_at(&self, address: LinearAddress) -> Option<(LinearAddress, &Area)> {
+        let (&start, area) = self.areas.range(..=address.0).next_back()?;
+        (address.0 < area.end).then_some((LinearAddress(start), area))
+    }
+}
+
+/// The highest place for `length` bytes in a gap.
+fn fit(start: u64, end: u64, length: u64, align: u64) -> Option<u64> {
+    let at = end.checked_sub(length)? / align * align;
+    (at >= start).then_some(at)
+}
+
+/// What a fault's error code asks for (SDM vol. 3, 4.7).
+const fn needed(error: u64) -> Protection {
+    if error & Trap::ERROR_FETCH != 0 {
+        Protection::EXECUTE
+    } else if error & Trap::ERROR_WRITE != 0 {
+        Protection::WRITE
+    } else {
+        Protection::READ
+    }
+}
+
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        for (start, area) in &self.areas {
+            // The whole range goes; what cannot be unmapped is covered by what comes next.
+            let _ = platform().unmap(LinearAddress(*start), area.end - start);
+        }
+    }
+}

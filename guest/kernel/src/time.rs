@@ -1,0 +1,200 @@
+//! Clocks and timers of the process.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use guest_hal::{Nanos, platform};
+
+use crate::process::current;
+use crate::signal::{SignalInfo, number};
+
+/// What a timer measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Real time.
+    Real,
+    /// Processor time of the program (user time; the kernel's share is not told apart).
+    Processor,
+}
+
+/// `ITIMER_REAL`, `ITIMER_VIRTUAL`, `ITIMER_PROF`.
+pub const INTERVAL_TIMERS: usize = 3;
+
+/// One armed timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Armed {
+    /// When it goes off, on its own clock.
+    pub at: Nanos,
+    /// Then again after this long; zero: not.
+    pub interval: Nanos,
+}
+
+/// The timers of a process.
+#[derive(Debug, Default)]
+pub struct Timers {
+    interval: [Option<Armed>; INTERVAL_TIMERS],
+}
+
+/// Time spent idle.
+static IDLE: AtomicU64 = AtomicU64::new(0);
+/// When the program started, monotonic.
+static START: AtomicU64 = AtomicU64::new(0);
+
+/// Notes the start of the program.
+pub fn note_start() {
+    START.store(guest_hal::time::monotonic().0, Ordering::Relaxed);
+}
+
+/// When the program started, on the monotonic clock.
+#[must_use]
+pub fn start() -> Nanos {
+    Nanos(START.load(Ordering::Relaxed))
+}
+
+/// Notes time in which the processor was not needed.
+pub fn note_idle(time: Nanos) {
+    IDLE.fetch_add(time.0, Ordering::Relaxed);
+}
+
+/// Processor time of the program.
+#[must_use]
+pub fn processor() -> Nanos {
+    let running = guest_hal::time::monotonic().saturating_sub(start());
+    running.saturating_sub(Nanos(IDLE.load(Ordering::Relaxed)))
+}
+
+fn now(measure: Measure) -> Nanos {
+    match measure {
+        Measure::Real => guest_hal::time::monotonic(),
+        Measure::Processor => processor(),
+    }
+}
+
+const fn measure_of(timer: usize) -> Measure {
+    if timer == 0 {
+        Measure::Real
+    } else {
+        Measure::Processor
+    }
+}
+
+const SIGNALS: [u32; INTERVAL_TIMERS] = [number::SIGALRM, number::SIGVTALRM, number::SIGPROF];
+
+impl Timers {
+    /// Time left and interval of an interval timer.
+    #[must_use]
+    pub fn interval(&self, timer: usize) -> (Nanos, Nanos) {
+        let armed = self.interval.get(timer).copied().flatten();
+        armed.map_or((Nanos(0), Nanos(0)), |armed| {
+            let left = armed.at.saturating_sub(now(measure_of(timer)));
+            (left.max(Nanos(1)), armed.interval)
+        })
+    }
+
+    /// Arms an interval timer to go off after `value`; zero disarms it.
+    pub fn set_interval(&mut self, timer: usize, value: Nanos, interval: Nanos) {
+        let at = now(measure_of(timer)).saturating_add(value);
+        if let Some(slot) = self.interval.get_mut(timer) {
+            *slot = (value.0 != 0).then_some(Armed { at, interval });
+        }
+        platform().set_timer(self.next_deadline());
+    }
+
+    /// When the next one goes off, on the monotonic clock; one that measures processor
+    /// time can go off no earlier than if the program ran all the while.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let deadlines = self
+            .interval
+            .iter()
+            .enumerate()
+            .filter_map(|(timer, armed)| {
+                let left = armed.as_ref()?.at.saturating_sub(now(measure_of(timer)));
+                Some(now(Measure::Real).saturating_add(left))
+            });
+        deadlines.min()
+    }
+
+    /// Takes the signals of the timers that went off.
+    fn take_expired(&mut self) -> [Option<u32>; INTERVAL_TIMERS] {
+        let mut signals = [None; INTERVAL_TIMERS];
+        let slots = self
+            .interval
+            .iter_mut()
+            .zip(&mut signals)
+            .zip(SIGNALS)
+            .enumerate();
+        for (timer, ((slot, out), signal)) in slots {
+            let now = now(measure_of(timer));
+            if let Some(armed) = slot
+                && armed.at <= now
+            {
+                *out = Some(signal);
+                *slot = next_after(*armed, now);
+            }
+        }
+        signals
+    }
+}
+
+/// The timer after it went off: the next multiple of its interval that is not yet over.
+fn next_after(armed: Armed, now: Nanos) -> Option<Armed> {
+    if armed.interval.0 == 0 {
+        return None;
+    }
+    let missed = now.saturating_sub(armed.at).0 / armed.interval.0 + 1;
+    let at = armed
+        .at
+        .saturating_add(Nanos(armed.interval.0.saturating_mul(missed)));
+    Some(Armed {
+        at,
+        interval: armed.interval,
+    })
+}
+
+/// Posts the signals of the timers that went off, and asks for the next interrupt.
+pub fn expire() {
+    let process = current();
+    let mut timers = process.timers.lock();
+    if timers.interval.iter().all(Option::is_none) {
+        return;
+    }
+    let signals = timers.take_expired();
+    if signals.iter().any(Option::is_some) {
+        platform().set_timer(timers.next_deadline());
+    }
+    drop(timers);
+    for signal in signals.into_iter().flatten() {
+        process.signals.lock().post(SignalInfo::from_kernel(signal));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_that_was_missed_goes_off_at_its_next_multiple() {
+        let armed = Armed {
+            at: Nanos(100),
+            interval: Nanos(10),
+        };
+        assert_eq!(
+            next_after(armed, Nanos(100)).map(|armed| armed.at),
+            Some(Nanos(110))
+        );
+        assert_eq!(
+            next_after(armed, Nanos(135)).map(|armed| armed.at),
+            Some(Nanos(140))
+        );
+        assert_eq!(
+            next_after(
+                Armed {
+                    interval: Nanos(0),
+                    ..armed
+                },
+                Nanos(100)
+            ),
+            None
+        );
+    }
+}

@@ -1,0 +1,262 @@
+//! From a trap or a patched site to a family's function and back.
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use guest_hal::report::{self, End};
+use guest_hal::{Entry, Kernel, Leave, LinearAddress, Trap, UserContext};
+use guest_kernel::mm::FaultError;
+use guest_kernel::process::current;
+use guest_kernel::signal::{self, Action, DefaultAction, SignalInfo, default_action, number};
+use guest_kernel::{Errno, Result};
+
+use crate::{patch, process, signal_frame, table, trace};
+
+/// The Linux kernel as the program sees it.
+#[derive(Debug)]
+pub struct Linux;
+
+/// Whether calls are traced.
+static TRACING: AtomicBool = AtomicBool::new(false);
+
+const SA_RESTART: u64 = 0x1000_0000;
+const RT_SIGRETURN: u64 = 15;
+
+/// The program's stack pointer at the call that is being served.
+static STACK_POINTER: AtomicU64 = AtomicU64::new(0);
+
+/// The program's stack pointer at the call that is being served.
+pub(crate) fn stack_pointer() -> u64 {
+    STACK_POINTER.load(Ordering::Relaxed)
+}
+
+/// Writes every call to the log from now on.
+pub fn start_tracing() {
+    TRACING.store(true, Ordering::Relaxed);
+}
+
+impl Kernel for Linux {
+    fn system_call(&self, context: &mut UserContext, entry: Entry) -> Leave {
+        let counters = report::counters();
+        // One virtual CPU writes them, so a plain addition does.
+        let calls = counters.system_calls.load(Ordering::Relaxed);
+        counters.system_calls.store(calls + 1, Ordering::Relaxed);
+        if entry == Entry::Trapped {
+            counters
+                .trapped_system_calls
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        if context.call == RT_SIGRETURN {
+            return_from_handler(context);
+            return finish(context, Leave::Full);
+        }
+        STACK_POINTER.store(context.rsp, Ordering::Relaxed);
+        let result = call(context);
+        context.rax = result.map_or_else(Errno::to_register, |value| value);
+        let leave = if entry == Entry::Trapped {
+            patch::patch(context);
+            Leave::Full
+        } else {
+            Leave::Fast
+        };
+        finish(context, leave)
+    }
+
+    fn trap(&self, context: &mut UserContext, trap: Trap) {
+        report::counters()
+            .page_faults
+            .fetch_add(1, Ordering::Relaxed);
+        if trap.no_memory {
+            report::end(End::OutOfMemory, format_args!(""));
+        }
+        let served = trap.vector == Trap::PAGE_FAULT
+            && match current()
+                .memory
+                .lock()
+                .fault(LinearAddress(trap.address), trap.error)
+            {
+                Ok(()) => true,
+                Err(error) => {
+                    post_page_fault(&trap, error);
+                    false
+                }
+            };
+        if !served && trap.vector != Trap::PAGE_FAULT {
+            *signal_frame::LAST_FAULT.lock() = [trap.error, u64::from(trap.vector), 0];
+            let info = exception(context, trap.vector);
+            current().signals.lock().force(info);
+        }
+        finish(context, Leave::Full);
+    }
+
+    fn interrupt(&self, context: &mut UserContext) {
+        signal::collect();
+        finish(context, Leave::Full);
+    }
+}
+
+fn call(context: &UserContext) -> Result<u64> {
+    let registers = [
+        context.rdi,
+        context.rsi,
+        context.rdx,
+        context.r10,
+        context.r8,
+        context.r9,
+    ];
+    let tracing = TRACING.load(Ordering::Relaxed);
+    if tracing {
+        trace::enter(context.call, registers);
+    }
+    let result = table::dispatch(context.call, registers);
+    if tracing {
+        trace::leave(&result);
+    }
+    result
+}
+
+/// Delivers signals, if there are any, and says how to go back.
+fn finish(context: &mut UserContext, leave: Leave) -> Leave {
+    if signal::has_work() || is_restart(context) {
+        deliver(context);
+        return Leave::Full;
+    }
+    leave
+}
+
+/// Whether the call that came in wants to be started again.
+fn is_restart(context: &UserContext) -> bool {
+    context.call != u64::MAX
+        && (context.rax == Errno::RESTART.to_register()
+            || context.rax == Errno::RESTART_NO_HANDLER.to_register())
+}
+
+fn deliver(context: &mut UserContext) {
+    signal::clear_work();
+    loop {
+        let taken = current().signals.lock().take();
+        let Some(info) = taken else { break };
+        let action = current().signals.lock().action(info.number);
+        if TRACING.load(Ordering::Relaxed) {
+            trace::signal(&info);
+        }
+        match action.handler {
+            Action::IGNORE => {}
+            Action::DEFAULT => default(context, info),
+            _ => handle(context, info, action),
+        }
+    }
+    if is_restart(context) {
+        restart(context);
+    }
+    current().signals.lock().restore_mask();
+}
+
+fn default(context: &UserContext, info: SignalInfo) {
+    if default_action(info.number) == DefaultAction::Ignore {
+        return;
+    }
+    process::end_by_signal(context, info);
+}
+
+fn handle(context: &mut UserContext, info: SignalInfo, action: Action) {
+    if is_restart(context) {
+        if context.rax == Errno::RESTART.to_register() && action.flags & SA_RESTART != 0 {
+            restart(context);
+        } else {
+            context.rax = Errno::EINTR.to_register();
+        }
+    }
+    if signal_frame::enter_handler(context, info, action).is_err() {
+        // The frame does not fit: as on Linux, that is a fault that nobody can handle.
+        process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
+    }
+}
+
+/// Goes back to the `syscall` instruction, with the number where it was.
+fn restart(context: &mut UserContext) {
+    context.rip -= 2;
+    context.rax = context.call;
+    context.call = u64::MAX;
+}
+
+fn return_from_handler(context: &mut UserContext) {
+    context.call = u64::MAX;
+    if signal_frame::leave_handler(context).is_err() {
+        current()
+            .signals
+            .lock()
+            .force(SignalInfo::from_kernel(number::SIGSEGV));
+    }
+}
+
+fn post_page_fault(trap: &Trap, error: FaultError) {
+    *signal_frame::LAST_FAULT.lock() = [trap.error, u64::from(trap.vector), trap.address];
+    let (signal, code) = match error {
+        FaultError::Unmapped => (number::SIGSEGV, 1),
+        FaultError::Forbidden => (number::SIGSEGV, 2),
+        FaultError::Bus => (number::SIGBUS, 2),
+    };
+    signal::fault(signal, code, LinearAddress(trap.address));
+}
+
+/// The signal of an exception other than a page fault (SDM vol. 3, 6.15; codes from
+/// `asm-generic/siginfo.h`).
+fn exception(context: &UserContext, vector: u8) -> SignalInfo {
+    let at = context.rip;
+    match vector {
+        0 => SignalInfo::fault(number::SIGFPE, 1, at),
+        1 => SignalInfo::fault(number::SIGTRAP, 2, at),
+        3 => SignalInfo::from_kernel(number::SIGTRAP),
+        6 => SignalInfo::fault(number::SIGILL, 2, at),
+        12 => SignalInfo::from_kernel(number::SIGBUS),
+        16 | 19 => SignalInfo::fault(number::SIGFPE, floating_point_code(vector), at),
+        17 => SignalInfo::fault(number::SIGBUS, 1, 0),
+        _ => SignalInfo::from_kernel(number::SIGSEGV),
+    }
+}
+
+/// `si_code` of a floating-point exception, from the state's exception and mask bits.
+fn floating_point_code(vector: u8) -> i32 {
+    let mut state = guest_hal::fpu::FpuState::capture();
+    let bytes = state.bytes();
+    let half = |at: usize| -> u32 {
+        bytes
+            .get(at..)
+            .and_then(|rest| rest.first_chunk())
+            .map_or(0, |two| u32::from(u16::from_le_bytes(*two)))
+    };
+    let raised = if vector == 16 {
+        half(2) & !half(0)
+    } else {
+        let mxcsr = half(24);
+        mxcsr & !(mxcsr >> 7)
+    };
+    match raised {
+        flags if flags & 1 != 0 => 7,
+        flags if flags & 4 != 0 => 3,
+        flags if flags & 8 != 0 => 4,
+        flags if flags & 0x12 != 0 => 5,
+        flags if flags & 0x20 != 0 => 6,
+        _ => 0,
+    }
+}
+
+/// Shows a register set, for reports.
+pub(crate) struct Registers<'a>(pub(crate) &'a UserContext);
+
+impl fmt::Display for Registers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let c = self.0;
+        write!(
+            f,
+            "rip {:#x} rsp {:#x} rax {:#x} rbx {:#x} ",
+            c.rip, c.rsp, c.rax, c.rbx
+        )?;
+        write!(
+            f,
+            "rcx {:#x} rdx {:#x} rsi {:#x} rdi {:#x}",
+            c.rcx, c.rdx, c.rsi, c.rdi
+        )
+    }
+}

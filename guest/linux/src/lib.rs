@@ -1,0 +1,41 @@
+//! The Linux system calls, a file a family.
+//!
+//! [`table`] names every call that is served, with its arguments' types; from it come
+//! the dispatch, the trace and the coverage table. A family's function has the call's
+//! name and arguments, gets what it needs of the process from
+//! [`guest_kernel::process::current`], and returns what the call returns.
+//!
+//! [`dispatch::Linux`] is what the layer below calls; around the families stand the
+//! signal frames, the patching of call sites and the trace.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod argument;
+pub mod descriptor;
+pub mod directory;
+pub mod dispatch;
+pub mod file;
+pub mod ioctl;
+pub mod lock;
+pub mod memory;
+pub mod mount;
+pub mod names;
+mod patch;
+pub mod path;
+pub mod process;
+pub mod scheduling;
+mod signal_frame;
+pub mod signals;
+pub mod start;
+pub mod stat;
+pub mod table;
+pub mod time;
+mod trace;
+pub mod xattr;
+
+pub use guest_kernel::{Errno, Result};
+
+/// What a system call gives back.
+pub type Return = Result<u64>;

@@ -1,0 +1,150 @@
+//! From a configuration to the program's first instruction.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use guest_config::MachineConfig;
+use guest_hal::report::{self, End};
+use guest_hal::sync::Mutex;
+use guest_hal::{LinearAddress, UserContext, boot, enter_user};
+use guest_kernel::exec::{self, ExecError};
+use guest_kernel::fs::{Caller, FileTable, FsContext, fuse::Transport};
+use guest_kernel::mm::AddressSpace;
+use guest_kernel::process::{self, Credentials, Process, ProgramInfo, limit};
+use guest_kernel::signal::Signals;
+use guest_kernel::time::Timers;
+use guest_kernel::{Errno, Result};
+
+use crate::dispatch::{self, Linux};
+
+/// Number of the first process, as in a container.
+const FIRST_PID: u32 = 1;
+/// Where programs are looked for without `PATH`.
+const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Starts the machine's program; `open` gives the device of a number.
+pub fn start(config: &MachineConfig, open: &mut dyn FnMut(u32) -> Result<Arc<dyn Transport>>) -> ! {
+    let (fs, files) = match guest_kernel::fs::boot(config, open) {
+        Ok(ready) => ready,
+        Err(errno) => {
+            let directory = config.working_directory.escape_ascii();
+            refuse(
+                errno,
+                &format!(
+                    "working directory {directory}: {}",
+                    crate::names::describe(errno)
+                ),
+            )
+        }
+    };
+    let process = process::set_current(first_process(config, fs, files));
+    process::set_host_name(config.hostname.clone().into_bytes());
+    if config.trace {
+        dispatch::start_tracing();
+    }
+    match load(process, config) {
+        Ok(context) => run(&context),
+        Err(error) => refuse_program(config, &error),
+    }
+}
+
+fn run(context: &UserContext) -> ! {
+    guest_hal::set_kernel(&Linux);
+    guest_kernel::time::note_start();
+    let page = report::counters();
+    page.first_instruction_tsc
+        .store(guest_hal::time::tsc(), Ordering::Relaxed);
+    guest_hal::fpu::FpuState::initial().restore();
+    enter_user(context)
+}
+
+fn first_process(config: &MachineConfig, fs: FsContext, files: FileTable) -> Process {
+    Process {
+        pid: FIRST_PID,
+        memory: Mutex::new(AddressSpace::new(
+            LinearAddress(0),
+            boot::info().memory_limit,
+        )),
+        files: Mutex::new(files),
+        fs: Mutex::new(fs),
+        credentials: Mutex::new(Credentials {
+            uid: [config.user; 3],
+            gid: [config.group; 3],
+            groups: config.groups.clone(),
+        }),
+        signals: Mutex::new(Signals::default()),
+        timers: Mutex::new(Timers::default()),
+        limits: Mutex::new(limits(config)),
+        program: Mutex::new(ProgramInfo::default()),
+        clear_tid: Mutex::new(LinearAddress(0)),
+    }
+}
+
+fn limits(config: &MachineConfig) -> [(u64, u64); 16] {
+    let mut limits = [(u64::MAX, u64::MAX); 16];
+    let wanted = [
+        (limit::STACK, (config.stack_limit, u64::MAX)),
+        (limit::NOFILE, config.file_limit),
+        (limit::CORE, (0, u64::MAX)),
+        (limit::NICE, (0, 0)),
+        (limit::RTPRIO, (0, 0)),
+        (limit::MEMLOCK, (8 << 20, 8 << 20)),
+    ];
+    for (number, value) in wanted {
+        if let Some(slot) = limits.get_mut(number) {
+            *slot = value;
+        }
+    }
+    limits
+}
+
+fn load(process: &Process, config: &MachineConfig) -> core::result::Result<UserContext, ExecError> {
+    let caller = Caller::current();
+    let path = find_program(&caller, config)?;
+    let program = exec::resolve(&caller, path, config.arguments.clone())?;
+    Ok(exec::load(process, &caller, &program, &config.environment)?.context)
+}
+
+/// A name without a slash is looked up in `PATH`, as a shell does.
+fn find_program(caller: &Caller, config: &MachineConfig) -> Result<Vec<u8>> {
+    let name = &config.program;
+    if name.is_empty() || name.contains(&b'/') {
+        return Ok(name.clone());
+    }
+    let path = config
+        .environment
+        .iter()
+        .find_map(|entry| entry.strip_prefix(b"PATH="));
+    let mut error = Errno::ENOENT;
+    for directory in path.unwrap_or(DEFAULT_PATH).split(|&byte| byte == b':') {
+        let directory = if directory.is_empty() {
+            b"."
+        } else {
+            directory
+        };
+        let candidate = [directory, b"/", name].concat();
+        match caller.open_program(&caller.cwd, &candidate) {
+            Ok(_) => return Ok(candidate),
+            Err(Errno::EACCES) => error = Errno::EACCES,
+            Err(_) => {}
+        }
+    }
+    Err(error)
+}
+
+fn refuse_program(config: &MachineConfig, error: &ExecError) -> ! {
+    let name = config.program.escape_ascii();
+    let reason = if error.reason.is_empty() {
+        String::from(crate::names::describe(error.errno))
+    } else {
+        error.reason.clone()
+    };
+    refuse(error.errno, &format!("{name}: {reason}"))
+}
+
+fn refuse(errno: Errno, text: &str) -> ! {
+    report::end(End::NotStarted(errno.0), format_args!("{text}"))
+}
