@@ -1,0 +1,187 @@
+//! Puts the kernel and its configuration into a machine's memory.
+//!
+//! The kernel is an ordinary ELF file, embedded here by the build script. Its segments
+//! go to guest-physical memory at the distance they have in linear space, so that the
+//! layer that maps them needs one number; the boot information says where everything is.
+#![forbid(unsafe_code)]
+
+use elf::ElfBytes;
+use elf::abi::PT_LOAD;
+use elf::endian::LittleEndian;
+use guest_abi::boot::{BootInfo, MAGIC, SEGMENTS_MAX, Segment, VERSION};
+use guest_abi::layout::{self, page_up};
+use guest_config::MachineConfig;
+use machine_memory::{GuestMemory, MemoryError};
+use zerocopy::IntoBytes;
+
+/// The kernel for Linux programs.
+pub static KERNEL: &[u8] = include_bytes!(env!("HUSK_KERNEL"));
+
+/// A machine cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The kernel's file is not one.
+    #[error("the kernel is damaged: {0}")]
+    Kernel(&'static str),
+    /// The configuration does not fit.
+    #[error("arguments and environment have {0} bytes, the limit is {limit}", limit = layout::CONFIG_MAX)]
+    ConfigTooLong(usize),
+    /// The configuration cannot be encoded.
+    #[error("the configuration cannot be encoded")]
+    Encode,
+    /// Guest memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// What the boot information needs besides the kernel and the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Bytes of memory the program may use.
+    pub memory_limit: u64,
+    /// Devices on their pages.
+    pub devices: u32,
+    /// Time-stamp counter when the monitor started.
+    pub started_tsc: u64,
+    /// Random bytes.
+    pub entropy: [u8; 64],
+    /// `AT_HWCAP` and `AT_HWCAP2` of the host.
+    pub hwcap: (u64, u64),
+    /// `AT_MINSIGSTKSZ` of the host.
+    pub signal_stack_min: u64,
+}
+
+/// Loads `kernel` and everything it is told.
+///
+/// # Errors
+/// When the kernel's file is damaged, or something does not fit the memory.
+pub fn load(
+    memory: &GuestMemory,
+    kernel: &[u8],
+    config: &MachineConfig,
+    facts: &Facts,
+) -> Result<(), BootError> {
+    let (entry, segments, segment_count) = load_kernel(memory, kernel)?;
+    let encoded = config.encode().map_err(|_| BootError::Encode)?;
+    if encoded.len() as u64 > layout::CONFIG_MAX {
+        return Err(BootError::ConfigTooLong(encoded.len()));
+    }
+    memory.write(layout::CONFIG, &encoded)?;
+    let info = BootInfo {
+        magic: MAGIC,
+        version: VERSION,
+        vcpus: facts.vcpus,
+        ram_span: memory.span(),
+        memory_limit: facts.memory_limit,
+        config_length: encoded.len() as u64,
+        devices: facts.devices,
+        segment_count,
+        entry,
+        started_tsc: facts.started_tsc,
+        entropy: facts.entropy,
+        hwcap: facts.hwcap.0,
+        hwcap2: facts.hwcap.1,
+        signal_stack_min: facts.signal_stack_min,
+        segments,
+    };
+    memory.write(layout::BOOT_INFO, info.as_bytes())?;
+    Ok(())
+}
+
+type LoadedKernel = (u64, [Segment; SEGMENTS_MAX], u32);
+
+fn load_kernel(memory: &GuestMemory, kernel: &[u8]) -> Result<LoadedKernel, BootError> {
+    let file = ElfBytes::<LittleEndian>::minimal_parse(kernel);
+    let file = file.map_err(|_| BootError::Kernel("no ELF header"))?;
+    let headers = file.segments().ok_or(BootError::Kernel("no segments"))?;
+    let mut segments = [Segment::default(); SEGMENTS_MAX];
+    let mut count = 0;
+    for header in headers.iter().filter(|header| header.p_type == PT_LOAD) {
+        let slot = segments
+            .get_mut(count)
+            .ok_or(BootError::Kernel("too many segments"))?;
+        let offset = header.p_vaddr.checked_sub(layout::KERNEL_BASE);
+        let offset = offset.ok_or(BootError::Kernel("a segment below the kernel's base"))?;
+        let end = offset
+            .checked_add(header.p_memsz)
+            .filter(|end| *end <= layout::KERNEL_SPAN);
+        end.ok_or(BootError::Kernel("a segment beyond the kernel's range"))?;
+        let bytes = file
+            .segment_data(&header)
+            .map_err(|_| BootError::Kernel("truncated"))?;
+        let physical = layout::KERNEL_IMAGE + offset;
+        memory.write(physical, bytes)?;
+        *slot = Segment {
+            linear: header.p_vaddr,
+            physical,
+            length: page_up(header.p_memsz),
+            protection: u64::from(protection(header.p_flags)),
+        };
+        count += 1;
+    }
+    Ok((file.ehdr.e_entry, segments, count as u32))
+}
+
+/// From ELF's order of bits to that of `PROT_READ`, `PROT_WRITE`, `PROT_EXEC`.
+const fn protection(flags: u32) -> u32 {
+    (flags & 4) >> 2 | flags & 2 | (flags & 1) << 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> GuestMemory {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(layout::FREE_START).unwrap();
+        GuestMemory::new(file, layout::FREE_START).unwrap()
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            vcpus: 1,
+            memory_limit: 1 << 20,
+            devices: 0,
+            started_tsc: 0,
+            entropy: [0; 64],
+            hwcap: (0, 0),
+            signal_stack_min: 2048,
+        }
+    }
+
+    #[test]
+    fn the_kernel_is_loaded_with_separate_rights() {
+        let memory = memory();
+        load(&memory, KERNEL, &MachineConfig::default(), &facts()).unwrap();
+        let mut bytes = [0; size_of::<BootInfo>()];
+        memory.read(layout::BOOT_INFO, &mut bytes).unwrap();
+        let info: BootInfo = zerocopy::transmute!(bytes);
+        assert_eq!(info.magic, MAGIC);
+        let segments = &info.segments[..info.segment_count as usize];
+        assert!(segments.iter().any(|segment| segment.protection == 5));
+        assert!(
+            segments.iter().all(|segment| segment.protection & 6 != 6),
+            "W^X"
+        );
+    }
+
+    #[test]
+    fn a_damaged_kernel_is_refused() {
+        let memory = memory();
+        let config = MachineConfig::default();
+        assert!(load(&memory, b"not a kernel", &config, &facts()).is_err());
+        assert!(load(&memory, &KERNEL[..200], &config, &facts()).is_err());
+    }
+
+    #[test]
+    fn a_configuration_that_is_too_long_is_refused() {
+        let config = MachineConfig {
+            arguments: vec![vec![b'x'; 4 << 20]],
+            ..MachineConfig::default()
+        };
+        let result = load(&memory(), KERNEL, &config, &facts());
+        assert!(matches!(result, Err(BootError::ConfigTooLong(_))));
+    }
+}

@@ -1,0 +1,169 @@
+//! The monitor's own confinement: what it may still do once the guest runs.
+//!
+//! The guest talks to the monitor through virtqueues; a fault in what serves them must
+//! not become a way into the host. So before the first guest instruction the monitor
+//! gives up every capability but those that serving files takes, the right to regain
+//! any, and every system call it will not need: no program can be started, no process
+//! traced, no socket opened, nothing mounted. The lists are documented in
+//! `docs/isolation.md`.
+
+use std::collections::BTreeMap;
+
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
+
+use crate::error::Failure;
+
+/// The system calls the monitor makes while the guest runs.
+const SYSTEM_CALLS: &[i64] = &[
+    // Files of the root and the volumes.
+    libc::SYS_openat2,
+    libc::SYS_openat,
+    libc::SYS_close,
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_fstatfs,
+    libc::SYS_readlinkat,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_symlinkat,
+    libc::SYS_linkat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_fchownat,
+    libc::SYS_fchmodat,
+    libc::SYS_fchmod,
+    libc::SYS_utimensat,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_getdents64,
+    libc::SYS_lseek,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_copy_file_range,
+    libc::SYS_flock,
+    libc::SYS_fcntl,
+    libc::SYS_geteuid,
+    libc::SYS_getuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    // Moving bytes.
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    // Waiting, time, signals.
+    libc::SYS_futex,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_clock_gettime,
+    libc::SYS_sched_yield,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_tgkill,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    // The cell: interrupting and reaping it.
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_waitid,
+    // What a thread does first; some may still be starting.
+    libc::SYS_rseq,
+    libc::SYS_set_robust_list,
+    libc::SYS_sched_getaffinity,
+    // Memory of our own, and the end.
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_getrandom,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// What may be asked of a terminal, or of a pipe's length.
+const IOCTLS: &[u64] = &[
+    libc::TCGETS,
+    libc::TCSETS,
+    libc::TCSETSW,
+    libc::TCSETSF,
+    0x802c_542a,
+    0x402c_542b,
+    0x402c_542c,
+    0x402c_542d,
+    libc::TIOCGWINSZ,
+    libc::TIOCSWINSZ,
+    libc::FIONREAD,
+    libc::TCSBRK,
+    libc::TCFLSH,
+    libc::TCXONC,
+];
+
+/// Keeps only what serving files takes, in this thread and those it starts.
+pub(crate) fn drop_privileges() -> Result<(), Failure> {
+    let kept = CapabilitySet::CHOWN
+        | CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::FOWNER
+        | CapabilitySet::FSETID;
+    let fail = |error| Failure::new("the monitor cannot give up its privileges", error, "");
+    rustix::thread::set_no_new_privs(true).map_err(fail)?;
+    let now = rustix::thread::capabilities(None).map_err(fail)?;
+    let sets = CapabilitySets {
+        effective: now.effective & kept,
+        permitted: now.permitted & kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets).map_err(fail)
+}
+
+/// Closes the filter over every thread. Other calls answer `EPERM`.
+pub(crate) fn close() -> Result<(), Failure> {
+    let fail = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            "the monitor cannot confine itself",
+            error,
+            "it needs seccomp",
+        )
+    };
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = SYSTEM_CALLS
+        .iter()
+        .map(|&number| (number, Vec::new()))
+        .collect();
+    let condition = |&request: &u64| {
+        let equal = SeccompCmpOp::Eq;
+        let condition = SeccompCondition::new(1, SeccompCmpArgLen::Dword, equal, request);
+        condition.and_then(|condition| SeccompRule::new(vec![condition]))
+    };
+    let terminal: Result<Vec<_>, _> = IOCTLS.iter().map(condition).collect();
+    rules.insert(libc::SYS_ioctl, terminal.map_err(|error| fail(&error))?);
+    // The name of a thread that is starting.
+    let name = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 15);
+    let name = name
+        .and_then(|name| SeccompRule::new(vec![name]))
+        .map_err(|error| fail(&error))?;
+    rules.insert(libc::SYS_prctl, vec![name]);
+    let refuse = SeccompAction::Errno(libc::EPERM as u32);
+    let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, TargetArch::x86_64);
+    let filter = filter.map_err(|error| fail(&error))?;
+    let program: seccompiler::BpfProgram = filter.try_into().map_err(|error| fail(&error))?;
+    seccompiler::apply_filter_all_threads(&program).map_err(|error| fail(&error))
+}

@@ -1,0 +1,56 @@
+//! Errors as the user sees them, and exit statuses.
+//!
+//! The program's own status, or 128 + N when signal N ended it; 125 for Husk's own
+//! errors, 126 for a program that cannot be executed, 127 for one that is not found.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Husk's own error.
+pub(crate) const STATUS_HUSK: u8 = 125;
+/// The program cannot be executed.
+pub(crate) const STATUS_NOT_EXECUTABLE: u8 = 126;
+/// The program is not there.
+pub(crate) const STATUS_NOT_FOUND: u8 = 127;
+
+/// One sentence, one status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: u8,
+    pub(crate) what: String,
+    pub(crate) why: String,
+    pub(crate) remedy: String,
+}
+
+impl Failure {
+    /// An error of Husk's own.
+    pub(crate) fn new(
+        what: impl fmt::Display,
+        why: impl fmt::Display,
+        remedy: impl fmt::Display,
+    ) -> Self {
+        Self {
+            status: STATUS_HUSK,
+            what: what.to_string(),
+            why: why.to_string(),
+            remedy: remedy.to_string(),
+        }
+    }
+
+    /// Says it on stderr.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("{self}");
+        ExitCode::from(self.status)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "husk: {}: {}", self.what, self.why)?;
+        if self.remedy.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", self.remedy)
+        }
+    }
+}

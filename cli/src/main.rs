@@ -1,0 +1,36 @@
+//! The `husk` command, a file a verb.
+//!
+//! What every verb shares: one sentence on stderr for what went wrong
+//! (`husk: what: why (remedy)`) and the exit statuses of [`error`].
+
+mod arguments;
+mod clock;
+mod confine;
+mod ending;
+mod engines;
+mod error;
+mod run;
+mod signals;
+mod stats;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Verb};
+
+fn main() -> ExitCode {
+    let started = host::cpu::tsc();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return arguments::refuse(&error),
+    };
+    let result = match &arguments.verb {
+        Verb::Run(options) => run::run(options, started),
+        Verb::Engines => engines::engines(),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => error.report(),
+    }
+}

@@ -1,0 +1,42 @@
+//! Signals for the program: what the monitor receives, the program receives.
+
+use std::sync::Arc;
+
+use engine_contract::SignalLine;
+use nix::sys::signal::{SigSet, Signal};
+
+/// The signals that are passed on.
+const FORWARDED: [Signal; 9] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGCONT,
+    Signal::SIGWINCH,
+    Signal::SIGTSTP,
+];
+
+/// Holds the signals back from now on, in this thread and those it starts. Before any
+/// other thread.
+pub(crate) fn hold() -> SigSet {
+    let set: SigSet = FORWARDED.into_iter().collect();
+    // Fails only for an invalid operation, which this is not.
+    let _ = set.thread_block();
+    set
+}
+
+/// Passes signals on to the program for ever; a thread's whole life.
+pub(crate) fn forward(set: &SigSet, line: &Arc<dyn SignalLine>) {
+    loop {
+        match set.wait() {
+            // Ctrl-Z stops husk itself; the program, in its cell, waits with its next request.
+            Ok(Signal::SIGTSTP) => {
+                let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+            }
+            Ok(signal) => line.post(signal as u32),
+            Err(_) => {}
+        }
+    }
+}
