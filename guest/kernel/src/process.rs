@@ -87,6 +87,23 @@ pub struct Process {
     pub clear_tid: Mutex<LinearAddress>,
 }
 
+impl Process {
+    /// Closes the descriptors that an exec closes.
+    pub fn close_for_exec(&self) {
+        let mut files = self.files.lock();
+        let marked = files.numbers().into_iter().filter(|&fd| {
+            files
+                .descriptor(fd)
+                .is_ok_and(|descriptor| descriptor.close_on_exec)
+        });
+        let marked: Vec<i32> = marked.collect();
+        let closed: Vec<_> = marked.into_iter().map(|fd| files.remove(fd)).collect();
+        // Closing may ask a file system, so not under the lock.
+        drop(files);
+        drop(closed);
+    }
+}
+
 static CURRENT: Once<Arc<Process>> = Once::new();
 
 /// Makes the first process; once.

@@ -10,7 +10,7 @@ use guest_kernel::process::current;
 use guest_kernel::signal::{self, Action, DefaultAction, SignalInfo, default_action, number};
 use guest_kernel::{Errno, Result};
 
-use crate::{patch, process, signal_frame, table, trace};
+use crate::{execute, patch, process, signal_frame, table, trace};
 
 /// The Linux kernel as the program sees it.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ static TRACING: AtomicBool = AtomicBool::new(false);
 
 const SA_RESTART: u64 = 0x1000_0000;
 const RT_SIGRETURN: u64 = 15;
+const EXECVE: u64 = 59;
+const EXECVEAT: u64 = 322;
 
 /// The program's stack pointer at the call that is being served.
 static STACK_POINTER: AtomicU64 = AtomicU64::new(0);
@@ -51,6 +53,13 @@ impl Kernel for Linux {
             return finish(context, Leave::Full);
         }
         STACK_POINTER.store(context.rsp, Ordering::Relaxed);
+        if matches!(context.call, EXECVE | EXECVEAT) {
+            let result = execute::execute(context);
+            if let Err(error) = result {
+                context.rax = error.to_register();
+            }
+            return finish(context, Leave::Full);
+        }
         let result = call(context);
         context.rax = result.map_or_else(Errno::to_register, |value| value);
         let leave = if entry == Entry::Trapped {

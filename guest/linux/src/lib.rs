@@ -16,6 +16,7 @@ pub mod argument;
 pub mod descriptor;
 pub mod directory;
 pub mod dispatch;
+mod execute;
 pub mod file;
 pub mod ioctl;
 pub mod lock;

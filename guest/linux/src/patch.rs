@@ -315,6 +315,14 @@ fn write_code(memory: &AddressSpace, address: u64, bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
+/// Forgets every patch: another program begins.
+pub(crate) fn forget_all() {
+    let mut patches = PATCHES.lock();
+    patches.pages.clear();
+    patches.moved.clear();
+    patches.origin.clear();
+}
+
 /// Forgets patches in a range that is unmapped or replaced.
 pub(crate) fn forget(start: LinearAddress, length: u64) {
     let end = start.0.saturating_add(length);

@@ -11,7 +11,7 @@ use guest_kernel::time::processor;
 use guest_kernel::{Errno, Result, random, uaccess};
 use linux_raw_sys::{general as raw, prctl as raw_prctl};
 
-use crate::argument::{Flags, PathAddress};
+use crate::argument::Flags;
 use crate::dispatch::Registers;
 use crate::{Return, names, time, trace};
 
@@ -543,11 +543,6 @@ pub fn clone(
 /// `clone3`.
 pub fn clone3(_args: LinearAddress, _size: u64) -> Return {
     trace::unknown(435)
-}
-
-/// `execve`: not so far.
-pub fn execve(_pathname: PathAddress, _argv: LinearAddress, _envp: LinearAddress) -> Return {
-    trace::unknown(59)
 }
 
 /// `wait4`: there are no children.

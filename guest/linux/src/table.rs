@@ -148,7 +148,6 @@ system_calls! {
     56 clone(flags: u64, stack: LinearAddress, parent_tid: LinearAddress, child_tid: LinearAddress, tls: u64) => process::clone;
     57 fork() => process::fork;
     58 vfork() => process::fork;
-    59 execve(pathname: PathAddress, argv: LinearAddress, envp: LinearAddress) => process::execve;
     60 exit(status: i32) => process::exit;
     61 wait4(pid: i32, wstatus: LinearAddress, options: Flags, rusage: LinearAddress) => process::wait4;
     62 kill(pid: i32, sig: u32) => signals::kill;

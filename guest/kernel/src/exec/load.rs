@@ -90,6 +90,18 @@ pub fn load(
     })
 }
 
+/// Refuses what [`load`] would refuse before anything is replaced.
+///
+/// # Errors
+/// As `execve`.
+pub fn check(caller: &Caller, program: &Program) -> Result<(), ExecError> {
+    let image = read_image(Arc::clone(&program.file))?;
+    if let Some(path) = interpreter_path(&image)? {
+        open_interpreter(caller, &path)?;
+    }
+    Ok(())
+}
+
 fn start_context(entry: u64, stack_pointer: u64) -> UserContext {
     UserContext {
         rip: entry,

@@ -20,7 +20,7 @@ use crate::Errno;
 use crate::fs::{Caller, OpenFile};
 
 pub use elf::{Header, Kind, Segment, parse};
-pub use load::load;
+pub use load::{check, load};
 
 /// Most interpreters of interpreters (Linux: 5 levels).
 const SCRIPTS_MAX: usize = 5;
