@@ -88,6 +88,16 @@ pub fn start(namespaces: Namespaces, child: impl FnOnce() -> Infallible) -> io::
     }
 }
 
+/// Moves this process, which must have one thread, into new namespaces.
+///
+/// # Errors
+/// The host's.
+pub fn unshare(namespaces: Namespaces) -> io::Result<()> {
+    // SAFETY: no `CLONE_FILES` among the flags, so no descriptor changes its meaning.
+    let result = unsafe { libc::unshare(namespaces.0 as libc::c_int) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Number of threads of this process.
 fn thread_count() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.count())

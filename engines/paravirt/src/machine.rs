@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use engine_contract::{
@@ -27,7 +27,7 @@ pub(crate) struct CellMachine {
     memory: GuestMemory,
     bells: Arc<Bells>,
     pidfd: Arc<OwnedFd>,
-    missing: Vec<Layer>,
+    missing: Arc<OnceLock<Vec<Layer>>>,
     file: File,
 }
 
@@ -42,7 +42,7 @@ impl CellMachine {
         }
         sandbox::note_ids();
         let limit = resources.memory + KERNEL_RESERVE;
-        let mut sandbox = Sandbox::create(layout::RAM_SPAN, limit)?;
+        let sandbox = Sandbox::create(layout::RAM_SPAN, limit)?;
         let what = "the machine's memory cannot be used";
         let fail = |error| EngineError::new(what, error);
         let refused = |error| EngineError::new(what, error);
@@ -56,7 +56,7 @@ impl CellMachine {
             pidfd: Arc::clone(&pidfd),
         };
         let bells = Arc::new(Bells::new(&memory, target).map_err(fail)?);
-        let missing = std::mem::take(&mut sandbox.missing);
+        let missing = Arc::new(OnceLock::new());
         Ok(Self {
             sandbox: Some(sandbox),
             memory,
@@ -89,6 +89,7 @@ impl Machine for CellMachine {
             bells: Arc::clone(&self.bells),
             kick: Arc::new(KickDescriptor(kick)),
             timer: Some(timer),
+            missing: Arc::clone(&self.missing),
             started: false,
         }))
     }
@@ -109,7 +110,7 @@ impl Machine for CellMachine {
     }
 
     fn missing_layers(&self) -> &[Layer] {
-        &self.missing
+        self.missing.get().map_or(&[], Vec::as_slice)
     }
 }
 
@@ -127,6 +128,7 @@ struct CellVcpu {
     bells: Arc<Bells>,
     kick: Arc<KickDescriptor>,
     timer: Option<JoinHandle<()>>,
+    missing: Arc<OnceLock<Vec<Layer>>>,
     started: bool,
 }
 
@@ -145,6 +147,8 @@ impl CellVcpu {
         if self.started {
             return Ok(());
         }
+        let missing = self.sandbox.report()?;
+        self.missing.get_or_init(|| missing);
         self.sandbox.release()?;
         self.started = true;
         Ok(())

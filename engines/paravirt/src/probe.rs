@@ -39,12 +39,19 @@ pub(crate) fn probe() -> Probe {
     let start = Instant::now();
     match Sandbox::create(guest_abi::layout::RAM_SPAN, 16 << 20) {
         Ok(sandbox) => {
+            let missing = match sandbox.report() {
+                Ok(missing) => missing,
+                Err(error) => {
+                    probe.refusal = Some(error.to_string());
+                    return probe;
+                }
+            };
             let micros = start.elapsed().as_micros();
             probe.summary =
                 format!("native speed, no privilege needed; a cell is made in {micros} us");
             probe.layers = LAYERS
                 .into_iter()
-                .map(|name| layer(name, &sandbox.missing))
+                .map(|name| layer(name, &missing))
                 .collect();
             // The cell ends as soon as its channel closes.
             drop(sandbox);

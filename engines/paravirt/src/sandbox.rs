@@ -1,10 +1,11 @@
 //! How a cell is made: layers of isolation around a process, each tried on its own.
 //!
-//! The first process of new user, process, mount, IPC, UTS and network namespaces makes
-//! the machine's memory (a file on a tmpfs of its own, whose size is the machine's
-//! limit), hands it to the monitor, exchanges the host's root for an empty read-only
-//! one, gives up every capability and the right to regain any, waits for the word and
-//! becomes the stub. What the host refuses is reported, never passed over; the seccomp
+//! The first process of new user, process, mount, IPC and UTS namespaces makes the
+//! machine's memory (a file on a tmpfs of its own, whose size is the machine's limit) and
+//! hands it to the monitor. While the monitor fills it, the process enters a network
+//! namespace (the slowest step), exchanges the host's root for an empty read-only one,
+//! gives up every capability and the right to regain any, reports, waits for the word
+//! and becomes the stub. What the host refuses is reported, never passed over; the seccomp
 //! filter, without which there is no boundary, is not optional.
 
 use std::convert::Infallible;
@@ -49,19 +50,17 @@ const CAPABILITIES: usize = 5;
 const LIMITS: usize = 6;
 const PARENT: usize = 7;
 
-/// A cell that waits for the word to start.
+/// A cell in the making.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     pub(crate) child: Child,
     /// The machine's memory.
     pub(crate) memory: File,
-    /// What the host refused.
-    pub(crate) missing: Vec<Layer>,
     channel: OwnedFd,
 }
 
 impl Sandbox {
-    /// Makes a cell whose memory file has `span` bytes, of which `limit` may exist.
+    /// Starts a cell whose memory file has `span` bytes, of which `limit` may exist.
     pub(crate) fn create(span: u64, limit: u64) -> Result<Self, EngineError> {
         let fail = |error| EngineError::new("the cell cannot be made", error);
         let stub = stub_file().map_err(fail)?;
@@ -69,25 +68,30 @@ impl Sandbox {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
                 .map_err(fail)?;
-        let mut refused = Refusals::default();
-        let child = start(&mut refused, |refused| {
-            cell(refused, &theirs, stub.as_fd(), span, limit)
-        })
-        .map_err(|error| EngineError::new("the cell's process cannot be started", error))?;
+        let child = start(|refused| cell(refused, &theirs, stub.as_fd(), span, limit))
+            .map_err(|error| EngineError::new("the cell's process cannot be started", error))?;
         drop(theirs);
-        let (memory, refusals) = receive(&ours)
-            .map_err(|error| EngineError::new("the cell ended while it was made", error))?;
-        Ok(Self {
-            child,
-            memory,
-            missing: refusals.layers(),
-            channel: ours,
-        })
+        let memory = receive_memory(&ours).map_err(Self::ended)?;
+        Ok(Self { child, memory, channel: ours })
+    }
+
+    fn ended(error: Errno) -> EngineError {
+        EngineError::new("the cell ended while it was made", error)
+    }
+
+    /// Waits until the cell is closed; what the host refused.
+    pub(crate) fn report(&self) -> Result<Vec<Layer>, EngineError> {
+        let mut refused = Refusals::default();
+        // Plain reads and writes: the monitor's filter knows no socket calls any more.
+        match rustix::io::read(&self.channel, &mut refused.0) {
+            Ok(length) if length == LAYERS.len() => Ok(refused.layers()),
+            Ok(_) => Err(Self::ended(Errno::PIPE)),
+            Err(error) => Err(Self::ended(error)),
+        }
     }
 
     /// Lets the stub start.
     pub(crate) fn release(&self) -> Result<(), EngineError> {
-        // A plain write: the monitor's filter knows no socket calls any more.
         let sent = rustix::io::write(&self.channel, b"go");
         sent.map(drop)
             .map_err(|error| EngineError::new("the cell cannot be started", error))
@@ -124,31 +128,18 @@ impl Refusals {
     }
 }
 
-fn start(
-    refused: &mut Refusals,
-    mut child: impl FnMut(Refusals) -> Infallible,
-) -> std::io::Result<Child> {
-    let all = Namespaces::ALL;
-    let network = Namespaces::NET;
-    let attempts = [
-        (all, None),
-        (all.without(network), Some(NETWORK)),
-        (Namespaces::NONE, Some(NAMESPACES)),
-    ];
-    let mut last = None;
-    for (namespaces, layer) in attempts {
-        if let (Some(layer), Some(errno)) =
-            (layer, last.as_ref().and_then(std::io::Error::raw_os_error))
-        {
-            refused.0[layer] = u8::try_from(errno).unwrap_or(u8::MAX);
-            refused.0[NETWORK] = u8::try_from(errno).unwrap_or(u8::MAX);
-        }
-        match process::start(namespaces, || child(*refused)) {
-            Ok(child) => return Ok(child),
-            Err(error) => last = Some(error),
+/// Starts the cell's process with as many namespaces as the host allows.
+fn start(mut child: impl FnMut(Refusals) -> Infallible) -> std::io::Result<Child> {
+    let wanted = Namespaces::ALL.without(Namespaces::NET);
+    match process::start(wanted, || child(Refusals::default())) {
+        Ok(child) => Ok(child),
+        Err(error) => {
+            let mut refused = Refusals::default();
+            let errno = error.raw_os_error().unwrap_or(Errno::PERM.raw_os_error());
+            refused.note::<()>(NAMESPACES, Err(Errno::from_raw_os_error(errno)));
+            process::start(Namespaces::NONE, || child(refused))
         }
     }
-    Err(last.unwrap_or_else(|| std::io::ErrorKind::Other.into()))
 }
 
 fn stub_file() -> Result<File, Errno> {
@@ -190,9 +181,13 @@ fn cell(
     let memory = refused
         .note(MEMORY, private)
         .map_or_else(|| plain_memory(limit), Ok);
-    let Ok(memory) = memory else {
-        process::exit_now(80)
-    };
+    let Ok(memory) = memory else { process::exit_now(80) };
+    if send_memory(channel, &memory).is_err() {
+        process::exit_now(81);
+    }
+    let network = process::unshare(Namespaces::NET);
+    let network = network.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PERM));
+    refused.note(NETWORK, network);
     let root = empty_root();
     refused.note(ROOT, root);
     let limits = resource_limits();
@@ -201,7 +196,7 @@ fn cell(
     refused.note(PRIVILEGES, privileges);
     let capabilities = drop_capabilities();
     refused.note(CAPABILITIES, capabilities);
-    if send(channel, &memory, refused).is_err() {
+    if rustix::io::write(channel, &refused.0).is_err() {
         process::exit_now(81);
     }
     let mut word = [0; 2];
@@ -333,30 +328,26 @@ fn drop_capabilities() -> Result<(), Errno> {
     rustix::thread::set_capabilities(None, sets)
 }
 
-fn send(channel: &OwnedFd, memory: &File, refused: Refusals) -> Result<(), Errno> {
+fn send_memory(channel: &OwnedFd, memory: &File) -> Result<(), Errno> {
     let descriptors = [memory.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(Errno::NOMEM);
     }
-    let bytes = [IoSlice::new(&refused.0)];
+    let bytes = [IoSlice::new(b"memory")];
     rustix::net::sendmsg(channel, &bytes, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 
-fn receive(channel: &OwnedFd) -> Result<(File, Refusals), Errno> {
-    let mut refused = Refusals::default();
+fn receive_memory(channel: &OwnedFd) -> Result<File, Errno> {
+    let mut word = [0; 6];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = [IoSliceMut::new(&mut refused.0)];
-    let message =
-        rustix::net::recvmsg(channel, &mut bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut bytes = [IoSliceMut::new(&mut word)];
+    rustix::net::recvmsg(channel, &mut bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     let descriptor = ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    match descriptor {
-        Some(descriptor) if message.bytes == LAYERS.len() => Ok((descriptor.into(), refused)),
-        _ => Err(Errno::PIPE),
-    }
+    descriptor.map(File::from).ok_or(Errno::PIPE)
 }

@@ -3,17 +3,19 @@
 use alloc::sync::Arc;
 
 use guest_abi::fuse::{STDERR, STDIN, STDOUT};
-use guest_config::MachineConfig;
+use guest_config::{MachineConfig, MountConfig};
 use linux_raw_sys::general as raw;
 
 use super::caller::{Caller, FsContext};
 use super::console::{self, Stream};
 use super::fuse::{FuseFs, Transport, Use};
-use super::inode::Inode;
+use super::entry::Location;
+use super::inode::{FileSystem, Inode};
 use super::metadata::FileKind;
 use super::mount::{self, MountFlags};
 use super::open::OpenFile;
-use super::pages;
+use super::overlay::OverlayFs;
+use super::{dev, pages, proc, sys};
 use super::table::{Descriptor, FileTable};
 use super::walk::Follow;
 use crate::{Errno, Result};
@@ -31,28 +33,79 @@ pub fn boot(config: &MachineConfig, open: OpenTransport<'_>) -> Result<(FsContex
     super::MEMORY_LIMIT.store(memory, core::sync::atomic::Ordering::Relaxed);
     pages::set_limit(memory / 4);
     console::open(open(config.console_device)?)?;
-    let [first, ..] = config.mounts.as_slice() else {
-        return Err(Errno::EINVAL);
-    };
-    let fs = FuseFs::open(open(first.device)?, Use::Lower)?;
-    let flags = MountFlags {
-        read_only: first.read_only,
-        ..MountFlags::default()
-    };
-    let root = mount::mount_root(fs, &first.source, flags);
+    let [first, volumes @ ..] = config.mounts.as_slice() else { return Err(Errno::EINVAL) };
+    let root = mount_root(first, open)?;
+    mount_own(&root)?;
+    for volume in volumes {
+        let fs = host_directory(volume, open)?;
+        mount_at(&root, &volume.path, fs, &volume.source, flags_of(volume))?;
+    }
     let cwd = Caller::kernel(&root).find(&config.working_directory, Follow::Yes)?;
     if !cwd.is_directory() {
         return Err(Errno::ENOTDIR);
     }
     let files = standard_streams(config.open_streams)?;
-    Ok((
-        FsContext {
-            root,
-            cwd,
-            umask: config.umask,
-        },
-        files,
-    ))
+    Ok((FsContext { root, cwd, umask: config.umask }, files))
+}
+
+fn flags_of(mount: &MountConfig) -> MountFlags {
+    MountFlags { read_only: mount.read_only, ..MountFlags::default() }
+}
+
+/// The file system of a mount.
+fn host_directory(mount: &MountConfig, open: OpenTransport<'_>) -> Result<Arc<dyn FileSystem>> {
+    let usage = if mount.overlay { Use::Lower } else { Use::Volume };
+    let host = FuseFs::open(open(mount.device)?, usage)?;
+    Ok(if mount.overlay { OverlayFs::over(host) } else { host })
+}
+
+fn mount_root(mount: &MountConfig, open: OpenTransport<'_>) -> Result<Location> {
+    let fs = host_directory(mount, open)?;
+    Ok(mount::mount_root(fs, &mount.source, flags_of(mount)))
+}
+
+/// Mounts what the kernel itself shows.
+fn mount_own(root: &Location) -> Result<()> {
+    let strict = MountFlags { read_only: false, no_exec: true, no_suid: true, no_dev: true };
+    let devices = MountFlags { no_dev: false, ..strict };
+    let shared = MountFlags { no_exec: false, ..strict };
+    let mounts: [(&[u8], Arc<dyn FileSystem>, &str, MountFlags); 5] = [
+        (b"/proc", proc::file_system(), "proc", strict),
+        (b"/sys", sys::file_system(), "sysfs", strict),
+        (b"/sys/fs/cgroup", sys::control_group(), "cgroup", strict),
+        (b"/dev", dev::file_system(), "devtmpfs", devices),
+        (b"/dev/shm", OverlayFs::empty("tmpfs"), "tmpfs", shared),
+    ];
+    for (path, fs, source, flags) in mounts {
+        mount_at(root, path, fs, source, flags)?;
+    }
+    Ok(())
+}
+
+/// Mounts at a path; directories that are missing are made.
+fn mount_at(
+    root: &Location,
+    path: &[u8],
+    fs: Arc<dyn FileSystem>,
+    source: &str,
+    flags: MountFlags,
+) -> Result<()> {
+    let caller = Caller::kernel(root);
+    for (end, _) in path.iter().enumerate().filter(|&(at, &byte)| byte == b'/' && at > 0) {
+        make_directory(&caller, path.get(..end).unwrap_or_default())?;
+    }
+    make_directory(&caller, path)?;
+    mount::mount(fs, source, flags, caller.find(path, Follow::Yes)?);
+    Ok(())
+}
+
+fn make_directory(caller: &Caller, path: &[u8]) -> Result<()> {
+    match caller.find(path, Follow::Yes) {
+        Ok(at) if at.is_directory() => Ok(()),
+        Ok(_) => Err(Errno::ENOTDIR),
+        Err(Errno::ENOENT) => caller.make_directory(&caller.root, path, 0o755),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn standard_streams(open: u8) -> Result<FileTable> {
@@ -69,14 +122,7 @@ fn standard_streams(open: u8) -> Result<FileTable> {
         };
         let location = mount::unnamed(stream.clone(), b"/dev/console");
         let file = OpenFile::new(location, stream, access);
-        files.replace(
-            fd as i32,
-            Descriptor {
-                file,
-                close_on_exec: false,
-            },
-            u64::MAX,
-        )?;
+        files.replace(fd as i32, Descriptor { file, close_on_exec: false }, u64::MAX)?;
     }
     Ok(files)
 }

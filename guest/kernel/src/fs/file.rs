@@ -45,10 +45,7 @@ impl Io {
     /// At an offset, with flags.
     #[must_use]
     pub const fn at(offset: u64, flags: u32) -> Self {
-        Self {
-            position: Position::At(offset),
-            flags,
-        }
+        Self { position: Position::At(offset), flags }
     }
 
     /// The offset; streams have none.

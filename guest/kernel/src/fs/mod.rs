@@ -6,6 +6,8 @@
 //! * [`caller`], [`names`]: what a process does with paths, permissions checked.
 //! * [`open`], [`table`]: open file descriptions and descriptors.
 //! * [`pages`]: the content of files in memory, and the cache of files of the host.
+//! * [`overlay`]: files in memory, over other files or nothing.
+//! * [`pseudo`], [`dev`], [`proc`], [`sys`]: what the kernel itself shows as files.
 //! * [`fuse`]: directories of the host. [`console`]: the standard streams.
 //!
 //! Errors are Linux' own. No lock is held while the program's memory is accessed or while
@@ -23,13 +25,16 @@ pub mod file;
 pub mod fuse;
 pub mod inode;
 pub mod lock;
+pub mod names;
 pub mod metadata;
 pub mod mount;
-pub mod names;
 pub mod open;
 pub mod overlay;
 pub mod pages;
 pub mod pipe;
+pub mod proc;
+pub mod pseudo;
+pub mod sys;
 pub mod table;
 pub mod walk;
 

@@ -29,6 +29,9 @@ use crate::{Errno, Result};
 
 /// A private file mapping up to this size is filled at once: the faults would cost more.
 const EAGER_FILL_MAX: u64 = 1 << 20;
+/// An anonymous mapping from this size on is backed by large pages where they fit: a
+/// first touch then costs a fiftieth.
+const LARGE: u64 = 4 << 20;
 /// What one fault brings in.
 const FILL_CHUNK: u64 = 256 << 10;
 
@@ -207,6 +210,9 @@ impl AddressSpace {
             grows,
         };
         area.install(start)?;
+        if length >= LARGE && !grows && protection.contains(Protection::WRITE) {
+            platform().prefer_large_pages(LinearAddress(start), length);
+        }
         self.areas.insert(start, area);
         Ok(())
     }
@@ -324,7 +330,8 @@ impl AddressSpace {
                     .checked_sub(length)
                     .map(GuestAddress)
             });
-        let huge = length >= HUGE_PAGE_SIZE && start.is_multiple_of(HUGE_PAGE_SIZE);
+        let huge = length >= HUGE_PAGE_SIZE;
+        let near = near.filter(|near| !huge || near.0 % HUGE_PAGE_SIZE == start % HUGE_PAGE_SIZE);
         let align = if huge { HUGE_PAGE_SIZE } else { PAGE_SIZE };
         Extent::allocate(length, align, near).ok_or(Errno::ENOMEM)
     }
