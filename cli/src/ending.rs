@@ -52,23 +52,25 @@ pub(crate) fn status(
     let report = read(page);
     let value = report.value;
     match report.kind {
+        _ if stop == Stop::OutOfMemory => Err(out_of_memory(program, memory)),
         report::KIND_EXITED => Ok(exited(value as u8, &report.text, program)),
         report::KIND_SIGNALED => Ok(signaled(value, &report.text, program)),
         report::KIND_NOT_STARTED => Err(not_started(value, report.text)),
-        report::KIND_OUT_OF_MEMORY => Err(Failure {
-            status: STATUS_KILLED,
-            ..Failure::new(
-                program,
-                format_args!("out of memory: it used all of its {} MiB", memory >> 20),
-                "give the machine more with --memory",
-            )
-        }),
+        report::KIND_OUT_OF_MEMORY => Err(out_of_memory(program, memory)),
         report::KIND_PANIC => Err(Failure::new(
             "the machine's kernel failed",
             report.text,
             "this is a fault of Husk; please report it",
         )),
         _ => Err(died(stop)),
+    }
+}
+
+fn out_of_memory(program: &str, memory: u64) -> Failure {
+    let why = format!("out of memory: it used all of its {} MiB", memory >> 20);
+    Failure {
+        status: STATUS_KILLED,
+        ..Failure::new(program, why, "give the machine more with --memory")
     }
 }
 
@@ -130,7 +132,7 @@ fn died(stop: Stop) -> Failure {
             format_args!("its cell ended with status {status} before the program did"),
             "`husk engines` shows what this host allows",
         ),
-        Stop::Shutdown | Stop::Kicked => {
+        Stop::Shutdown | Stop::Kicked | Stop::OutOfMemory => {
             Failure::new("the machine", "it powered off without a report", "")
         }
     }

@@ -3,4 +3,5 @@
 //! Everything else goes through `rustix`. Depends on nothing of Husk's.
 
 pub mod cpu;
+pub mod fault;
 pub mod process;

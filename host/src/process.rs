@@ -95,7 +95,11 @@ pub fn start(namespaces: Namespaces, child: impl FnOnce() -> Infallible) -> io::
 pub fn unshare(namespaces: Namespaces) -> io::Result<()> {
     // SAFETY: no `CLONE_FILES` among the flags, so no descriptor changes its meaning.
     let result = unsafe { libc::unshare(namespaces.0 as libc::c_int) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Number of threads of this process.

@@ -106,6 +106,8 @@ pub enum Stop {
     Kicked,
     /// The machine powered itself off.
     Shutdown,
+    /// The host has no more memory for it within its limit; it has been ended.
+    OutOfMemory,
     /// It ended without saying why: signal or status of the process it ran in.
     Died {
         /// The host's signal, if it was one.

@@ -78,6 +78,12 @@ impl Machine for CellMachine {
         let sandbox = if id.0 == 0 { self.sandbox.take() } else { None }.ok_or_else(taken)?;
         let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| EngineError::new("descriptor", error))?;
+        let (start, length) = self
+            .memory
+            .host_range()
+            .map_err(|error| EngineError::new("the machine's memory cannot be used", error))?;
+        host::fault::guard(start, length, kick.as_fd())
+            .map_err(|error| EngineError::new("the machine's memory cannot be guarded", error))?;
         let bells = Arc::clone(&self.bells);
         let timer = std::thread::Builder::new()
             .name("timer".to_owned())
@@ -154,6 +160,14 @@ impl CellVcpu {
         Ok(())
     }
 
+    /// The monitor itself met a page that could not be had.
+    fn end_exhausted(&self) -> Result<Stop, EngineError> {
+        let kill = rustix::process::Signal::KILL;
+        let _ = rustix::process::pidfd_send_signal(&self.sandbox.child.pidfd, kill);
+        self.wait_for_end()?;
+        Ok(Stop::OutOfMemory)
+    }
+
     fn wait_for_end(&self) -> Result<Stop, EngineError> {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
         let id = WaitId::PidFd(self.sandbox.child.pidfd.as_fd());
@@ -194,6 +208,9 @@ impl Vcpu for CellVcpu {
             if kick {
                 let mut count = [0; 8];
                 let _ = rustix::io::read(&self.kick.0, &mut count);
+                if host::fault::is_exhausted() {
+                    return self.end_exhausted();
+                }
                 return Ok(Stop::Kicked);
             }
         }

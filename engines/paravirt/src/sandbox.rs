@@ -72,7 +72,11 @@ impl Sandbox {
             .map_err(|error| EngineError::new("the cell's process cannot be started", error))?;
         drop(theirs);
         let memory = receive_memory(&ours).map_err(Self::ended)?;
-        Ok(Self { child, memory, channel: ours })
+        Ok(Self {
+            child,
+            memory,
+            channel: ours,
+        })
     }
 
     fn ended(error: Errno) -> EngineError {
@@ -181,7 +185,9 @@ fn cell(
     let memory = refused
         .note(MEMORY, private)
         .map_or_else(|| plain_memory(limit), Ok);
-    let Ok(memory) = memory else { process::exit_now(80) };
+    let Ok(memory) = memory else {
+        process::exit_now(80)
+    };
     if send_memory(channel, &memory).is_err() {
         process::exit_now(81);
     }

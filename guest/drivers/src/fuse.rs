@@ -27,7 +27,10 @@ pub struct FuseDevice {
 pub fn open(device: u32) -> Result<Arc<dyn Transport>> {
     let queues = virtio::open(device, 2).map_err(|_| Errno::ENODEV)?;
     let [urgent, requests] = <[_; 2]>::try_from(queues).map_err(|_| Errno::ENODEV)?;
-    Ok(Arc::new(FuseDevice { urgent: Mutex::new(urgent), requests: Mutex::new(requests) }))
+    Ok(Arc::new(FuseDevice {
+        urgent: Mutex::new(urgent),
+        requests: Mutex::new(requests),
+    }))
 }
 
 impl FuseDevice {
@@ -41,7 +44,10 @@ impl FuseDevice {
             unique: unique + 1,
             ..InHeader::default()
         };
-        let send = [Source::Bytes(header.as_bytes()), Source::Bytes(ask.as_bytes())];
+        let send = [
+            Source::Bytes(header.as_bytes()),
+            Source::Bytes(ask.as_bytes()),
+        ];
         // A device that is broken shows it at the request itself.
         let _ = self.urgent.lock().call(&send, &mut [], &mut || {});
     }

@@ -13,9 +13,12 @@
 extern crate alloc;
 
 pub mod argument;
+pub mod copy;
 pub mod descriptor;
 pub mod directory;
 pub mod dispatch;
+pub mod epoll;
+pub mod event;
 mod execute;
 pub mod file;
 pub mod ioctl;
@@ -25,8 +28,11 @@ pub mod mount;
 pub mod names;
 mod patch;
 pub mod path;
+pub mod pipe;
+pub mod poll;
 pub mod process;
 pub mod scheduling;
+pub mod select;
 mod signal_frame;
 pub mod signals;
 pub mod start;

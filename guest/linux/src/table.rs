@@ -9,8 +9,8 @@ use guest_hal::LinearAddress;
 
 use crate::argument::{Argument, DirFd, Flags, Mode, PathAddress};
 use crate::{
-    Return, descriptor, directory, file, ioctl, lock, memory, mount, path, process, scheduling,
-    signals, stat, time, xattr,
+    Return, copy, descriptor, directory, epoll, event, file, ioctl, lock, memory, mount, path,
+    pipe, poll, process, scheduling, select, signals, stat, time, xattr,
 };
 
 /// One row of the table.
@@ -117,6 +117,7 @@ system_calls! {
     4 stat(pathname: PathAddress, statbuf: LinearAddress) => stat::stat;
     5 fstat(fd: i32, statbuf: LinearAddress) => stat::fstat;
     6 lstat(pathname: PathAddress, statbuf: LinearAddress) => stat::lstat;
+    7 poll(fds: LinearAddress, nfds: u64, timeout: i32) => poll::poll;
     8 lseek(fd: i32, offset: i64, whence: u32) => file::lseek;
     9 mmap(addr: LinearAddress, length: u64, prot: Flags, flags: Flags, fd: i32, offset: u64) => memory::mmap;
     10 mprotect(addr: LinearAddress, length: u64, prot: Flags) => memory::mprotect;
@@ -130,6 +131,8 @@ system_calls! {
     19 readv(fd: i32, iov: LinearAddress, iovcnt: u64) => file::readv;
     20 writev(fd: i32, iov: LinearAddress, iovcnt: u64) => file::writev;
     21 access(pathname: PathAddress, mode: Flags) => stat::access;
+    22 pipe(pipefd: LinearAddress) => pipe::pipe;
+    23 select(nfds: i32, readfds: LinearAddress, writefds: LinearAddress, exceptfds: LinearAddress, timeout: LinearAddress) => select::select;
     24 sched_yield() => scheduling::sched_yield;
     25 mremap(old_address: LinearAddress, old_size: u64, new_size: u64, flags: Flags, new_address: LinearAddress) => memory::mremap;
     26 msync(addr: LinearAddress, length: u64, flags: Flags) => memory::msync;
@@ -143,6 +146,7 @@ system_calls! {
     37 alarm(seconds: u32) => time::alarm;
     38 setitimer(which: u32, new_value: LinearAddress, old_value: LinearAddress) => time::setitimer;
     39 getpid() => process::getpid;
+    40 sendfile(out_fd: i32, in_fd: i32, offset: LinearAddress, count: u64) => copy::sendfile;
     41 socket(domain: i32, kind: i32, protocol: i32) => process::socket;
     53 socketpair(domain: i32, kind: i32, protocol: i32, sv: LinearAddress) => process::socketpair;
     56 clone(flags: u64, stack: LinearAddress, parent_tid: LinearAddress, child_tid: LinearAddress, tls: u64) => process::clone;
@@ -258,6 +262,7 @@ system_calls! {
     202 futex(uaddr: LinearAddress, op: Flags, val: u32, timeout: LinearAddress, uaddr2: LinearAddress, val3: u32) => scheduling::futex;
     203 sched_setaffinity(pid: i32, cpusetsize: u64, mask: LinearAddress) => scheduling::sched_setaffinity;
     204 sched_getaffinity(pid: i32, cpusetsize: u64, mask: LinearAddress) => scheduling::sched_getaffinity;
+    213 epoll_create(size: i32) => epoll::epoll_create;
     217 getdents64(fd: i32, dirp: LinearAddress, count: u32) => directory::getdents64;
     218 set_tid_address(tidptr: LinearAddress) => process::set_tid_address;
     221 fadvise64(fd: i32, offset: i64, length: i64, advice: u32) => file::fadvise64;
@@ -266,6 +271,8 @@ system_calls! {
     229 clock_getres(clockid: i32, res: LinearAddress) => time::clock_getres;
     230 clock_nanosleep(clockid: i32, flags: Flags, request: LinearAddress, remain: LinearAddress) => time::clock_nanosleep;
     231 exit_group(status: i32) => process::exit;
+    232 epoll_wait(epfd: i32, events: LinearAddress, maxevents: i32, timeout: i32) => epoll::epoll_wait;
+    233 epoll_ctl(epfd: i32, op: u32, fd: i32, event: LinearAddress) => epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: u32) => signals::tgkill;
     235 utimes(filename: PathAddress, times: LinearAddress) => stat::utimes;
     247 waitid(idtype: i32, id: u32, infop: LinearAddress, options: Flags, rusage: LinearAddress) => process::waitid;
@@ -282,11 +289,24 @@ system_calls! {
     267 readlinkat(dirfd: DirFd, pathname: PathAddress, buf: LinearAddress, bufsiz: i32) => path::readlinkat;
     268 fchmodat(dirfd: DirFd, pathname: PathAddress, mode: Mode) => stat::fchmodat;
     269 faccessat(dirfd: DirFd, pathname: PathAddress, mode: Flags) => stat::faccessat;
+    270 pselect6(nfds: i32, readfds: LinearAddress, writefds: LinearAddress, exceptfds: LinearAddress, timeout: LinearAddress, sigmask: LinearAddress) => select::pselect6;
+    271 ppoll(fds: LinearAddress, nfds: u64, tmo_p: LinearAddress, sigmask: LinearAddress, sigsetsize: u64) => poll::ppoll;
     273 set_robust_list(head: LinearAddress, length: u64) => process::set_robust_list;
+    275 splice(fd_in: i32, off_in: LinearAddress, fd_out: i32, off_out: LinearAddress, len: u64, flags: Flags) => copy::splice;
+    276 tee(fd_in: i32, fd_out: i32, len: u64, flags: Flags) => copy::tee;
     277 sync_file_range(fd: i32, offset: i64, nbytes: i64, flags: Flags) => file::sync_file_range;
+    278 vmsplice(fd: i32, iov: LinearAddress, nr_segs: u64, flags: Flags) => copy::vmsplice;
     280 utimensat(dirfd: DirFd, pathname: PathAddress, times: LinearAddress, flags: Flags) => stat::utimensat;
+    281 epoll_pwait(epfd: i32, events: LinearAddress, maxevents: i32, timeout: i32, sigmask: LinearAddress, sigsetsize: u64) => epoll::epoll_pwait;
+    283 timerfd_create(clockid: i32, flags: Flags) => event::timerfd_create;
+    284 eventfd(initval: u32) => event::eventfd;
     285 fallocate(fd: i32, mode: Flags, offset: i64, length: i64) => file::fallocate;
+    286 timerfd_settime(fd: i32, flags: Flags, new_value: LinearAddress, old_value: LinearAddress) => event::timerfd_settime;
+    287 timerfd_gettime(fd: i32, curr_value: LinearAddress) => event::timerfd_gettime;
+    290 eventfd2(initval: u32, flags: Flags) => event::eventfd2;
+    291 epoll_create1(flags: Flags) => epoll::epoll_create1;
     292 dup3(oldfd: i32, newfd: i32, flags: Flags) => descriptor::dup3;
+    293 pipe2(pipefd: LinearAddress, flags: Flags) => pipe::pipe2;
     295 preadv(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64) => file::preadv;
     296 pwritev(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64) => file::pwritev;
     297 rt_tgsigqueueinfo(tgid: i32, tid: i32, sig: u32, info: LinearAddress) => signals::rt_tgsigqueueinfo;
@@ -296,8 +316,10 @@ system_calls! {
     309 getcpu(cpu: LinearAddress, node: LinearAddress) => scheduling::getcpu;
     316 renameat2(olddirfd: DirFd, oldpath: PathAddress, newdirfd: DirFd, newpath: PathAddress, flags: Flags) => path::renameat2;
     318 getrandom(buf: LinearAddress, count: u64, flags: Flags) => process::getrandom;
+    319 memfd_create(name: LinearAddress, flags: Flags) => event::memfd_create;
     324 membarrier(cmd: i32, flags: Flags, cpu_id: i32) => scheduling::membarrier;
     325 mlock2(addr: LinearAddress, length: u64, flags: Flags) => memory::mlock2;
+    326 copy_file_range(fd_in: i32, off_in: LinearAddress, fd_out: i32, off_out: LinearAddress, len: u64, flags: Flags) => copy::copy_file_range;
     327 preadv2(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64, flags: Flags) => file::preadv2;
     328 pwritev2(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64, flags: Flags) => file::pwritev2;
     330 pkey_alloc(flags: Flags, access_rights: u64) => memory::pkey_alloc;
@@ -307,5 +329,6 @@ system_calls! {
     436 close_range(first: u32, last: u32, flags: Flags) => descriptor::close_range;
     437 openat2(dirfd: DirFd, pathname: PathAddress, how: LinearAddress, size: u64) => file::openat2;
     439 faccessat2(dirfd: DirFd, pathname: PathAddress, mode: Flags, flags: Flags) => stat::faccessat2;
+    441 epoll_pwait2(epfd: i32, events: LinearAddress, maxevents: i32, timeout: LinearAddress, sigmask: LinearAddress, sigsetsize: u64) => epoll::epoll_pwait2;
     452 fchmodat2(dirfd: DirFd, pathname: PathAddress, mode: Mode, flags: Flags) => stat::fchmodat2;
 }

@@ -63,6 +63,16 @@ impl GuestMemory {
         &self.mapping
     }
 
+    /// Where the monitor sees it: first address and length.
+    ///
+    /// # Errors
+    /// When there is no memory at all.
+    pub fn host_range(&self) -> Result<(usize, usize), MemoryError> {
+        let host = self.mapping.get_host_address(GuestAddress(0));
+        let host = host.map_err(|_| MemoryError::Range(0))?;
+        Ok((host.addr(), self.span as usize))
+    }
+
     /// Copies in.
     ///
     /// # Errors

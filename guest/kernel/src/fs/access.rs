@@ -27,7 +27,11 @@ pub fn check(metadata: &Metadata, wanted: u32, who: &Credentials) -> Result<()> 
     let mode = metadata.mode;
     if who.is_root() {
         let runs = metadata.kind() == FileKind::Directory || mode & 0o111 != 0;
-        return if wanted & EXECUTE == 0 || runs { Ok(()) } else { Err(Errno::EACCES) };
+        return if wanted & EXECUTE == 0 || runs {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        };
     }
     let granted = if who.euid() == metadata.uid {
         mode >> 6
@@ -36,7 +40,11 @@ pub fn check(metadata: &Metadata, wanted: u32, who: &Credentials) -> Result<()> 
     } else {
         mode
     };
-    if wanted & !granted & 7 == 0 { Ok(()) } else { Err(Errno::EACCES) }
+    if wanted & !granted & 7 == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EACCES)
+    }
 }
 
 /// Whether they own the inode, or are root.
@@ -52,5 +60,9 @@ pub fn owns(metadata: &Metadata, who: &Credentials) -> bool {
 /// `EPERM`.
 pub fn check_sticky(directory: &Metadata, victim: &Metadata, who: &Credentials) -> Result<()> {
     let free = directory.mode & raw::S_ISVTX == 0;
-    if free || owns(directory, who) || owns(victim, who) { Ok(()) } else { Err(Errno::EPERM) }
+    if free || owns(directory, who) || owns(victim, who) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }

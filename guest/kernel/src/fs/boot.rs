@@ -8,16 +8,16 @@ use linux_raw_sys::general as raw;
 
 use super::caller::{Caller, FsContext};
 use super::console::{self, Stream};
-use super::fuse::{FuseFs, Transport, Use};
 use super::entry::Location;
+use super::fuse::{FuseFs, Transport, Use};
 use super::inode::{FileSystem, Inode};
 use super::metadata::FileKind;
 use super::mount::{self, MountFlags};
 use super::open::OpenFile;
 use super::overlay::OverlayFs;
-use super::{dev, pages, proc, sys};
 use super::table::{Descriptor, FileTable};
 use super::walk::Follow;
+use super::{dev, pages, proc, sys};
 use crate::{Errno, Result};
 
 /// Opens the device of a number.
@@ -33,7 +33,9 @@ pub fn boot(config: &MachineConfig, open: OpenTransport<'_>) -> Result<(FsContex
     super::MEMORY_LIMIT.store(memory, core::sync::atomic::Ordering::Relaxed);
     pages::set_limit(memory / 4);
     console::open(open(config.console_device)?)?;
-    let [first, volumes @ ..] = config.mounts.as_slice() else { return Err(Errno::EINVAL) };
+    let [first, volumes @ ..] = config.mounts.as_slice() else {
+        return Err(Errno::EINVAL);
+    };
     let root = mount_root(first, open)?;
     mount_own(&root)?;
     for volume in volumes {
@@ -45,18 +47,36 @@ pub fn boot(config: &MachineConfig, open: OpenTransport<'_>) -> Result<(FsContex
         return Err(Errno::ENOTDIR);
     }
     let files = standard_streams(config.open_streams)?;
-    Ok((FsContext { root, cwd, umask: config.umask }, files))
+    Ok((
+        FsContext {
+            root,
+            cwd,
+            umask: config.umask,
+        },
+        files,
+    ))
 }
 
 fn flags_of(mount: &MountConfig) -> MountFlags {
-    MountFlags { read_only: mount.read_only, ..MountFlags::default() }
+    MountFlags {
+        read_only: mount.read_only,
+        ..MountFlags::default()
+    }
 }
 
 /// The file system of a mount.
 fn host_directory(mount: &MountConfig, open: OpenTransport<'_>) -> Result<Arc<dyn FileSystem>> {
-    let usage = if mount.overlay { Use::Lower } else { Use::Volume };
+    let usage = if mount.overlay {
+        Use::Lower
+    } else {
+        Use::Volume
+    };
     let host = FuseFs::open(open(mount.device)?, usage)?;
-    Ok(if mount.overlay { OverlayFs::over(host) } else { host })
+    Ok(if mount.overlay {
+        OverlayFs::over(host)
+    } else {
+        host
+    })
 }
 
 fn mount_root(mount: &MountConfig, open: OpenTransport<'_>) -> Result<Location> {
@@ -66,9 +86,20 @@ fn mount_root(mount: &MountConfig, open: OpenTransport<'_>) -> Result<Location> 
 
 /// Mounts what the kernel itself shows.
 fn mount_own(root: &Location) -> Result<()> {
-    let strict = MountFlags { read_only: false, no_exec: true, no_suid: true, no_dev: true };
-    let devices = MountFlags { no_dev: false, ..strict };
-    let shared = MountFlags { no_exec: false, ..strict };
+    let strict = MountFlags {
+        read_only: false,
+        no_exec: true,
+        no_suid: true,
+        no_dev: true,
+    };
+    let devices = MountFlags {
+        no_dev: false,
+        ..strict
+    };
+    let shared = MountFlags {
+        no_exec: false,
+        ..strict
+    };
     let mounts: [(&[u8], Arc<dyn FileSystem>, &str, MountFlags); 5] = [
         (b"/proc", proc::file_system(), "proc", strict),
         (b"/sys", sys::file_system(), "sysfs", strict),
@@ -91,7 +122,11 @@ fn mount_at(
     flags: MountFlags,
 ) -> Result<()> {
     let caller = Caller::kernel(root);
-    for (end, _) in path.iter().enumerate().filter(|&(at, &byte)| byte == b'/' && at > 0) {
+    for (end, _) in path
+        .iter()
+        .enumerate()
+        .filter(|&(at, &byte)| byte == b'/' && at > 0)
+    {
         make_directory(&caller, path.get(..end).unwrap_or_default())?;
     }
     make_directory(&caller, path)?;
@@ -122,7 +157,14 @@ fn standard_streams(open: u8) -> Result<FileTable> {
         };
         let location = mount::unnamed(stream.clone(), b"/dev/console");
         let file = OpenFile::new(location, stream, access);
-        files.replace(fd as i32, Descriptor { file, close_on_exec: false }, u64::MAX)?;
+        files.replace(
+            fd as i32,
+            Descriptor {
+                file,
+                close_on_exec: false,
+            },
+            u64::MAX,
+        )?;
     }
     Ok(files)
 }

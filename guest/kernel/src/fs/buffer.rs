@@ -30,8 +30,16 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(segments: &'a [Segment]) -> Self {
-        let total = segments.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.length));
-        Self { segments, index: 0, within: 0, done: 0, total }
+        let total = segments
+            .iter()
+            .fold(0u64, |sum, piece| sum.saturating_add(piece.length));
+        Self {
+            segments,
+            index: 0,
+            within: 0,
+            done: 0,
+            total,
+        }
     }
 
     /// The next piece, at most `max` bytes.
@@ -41,7 +49,10 @@ impl<'a> Cursor<'a> {
             let left = segment.length - self.within;
             if left > 0 && max > 0 {
                 let address = LinearAddress(segment.address.0.wrapping_add(self.within));
-                return Some(Segment { address, length: left.min(max) });
+                return Some(Segment {
+                    address,
+                    length: left.min(max),
+                });
             }
             if max == 0 {
                 return None;
@@ -60,9 +71,17 @@ impl<'a> Cursor<'a> {
     fn rewind(&mut self, done: u64) {
         let segments = self.segments;
         let total = self.total;
-        *self = Self { segments, index: 0, within: 0, done: 0, total };
+        *self = Self {
+            segments,
+            index: 0,
+            within: 0,
+            done: 0,
+            total,
+        };
         while self.done < done {
-            let Some(piece) = self.piece(done - self.done) else { break };
+            let Some(piece) = self.piece(done - self.done) else {
+                break;
+            };
             self.advance(piece.length);
         }
     }
@@ -75,7 +94,9 @@ impl<'a> Cursor<'a> {
     ) -> Result<()> {
         let mut moved = 0;
         while moved < length {
-            let Some(piece) = self.piece(length - moved) else { return Ok(()) };
+            let Some(piece) = self.piece(length - moved) else {
+                return Ok(());
+            };
             if copy(piece.address, moved, piece.length).is_err() {
                 let some = copy_pages(piece, &mut |at, done, count| copy(at, moved + done, count));
                 self.advance(some);
@@ -89,10 +110,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Copies page by page until one does not answer; returns how much was copied.
-fn copy_pages(
-    piece: Segment,
-    copy: &mut dyn FnMut(LinearAddress, u64, u64) -> Result<()>,
-) -> u64 {
+fn copy_pages(piece: Segment, copy: &mut dyn FnMut(LinearAddress, u64, u64) -> Result<()>) -> u64 {
     let mut done = 0;
     while done < piece.length {
         let at = piece.address.0.wrapping_add(done);
@@ -108,12 +126,16 @@ fn copy_pages(
 /// Part of a slice; empty if it is not inside.
 fn part(bytes: &[u8], from: u64, length: u64) -> &[u8] {
     let from = from as usize;
-    bytes.get(from..from.saturating_add(length as usize)).unwrap_or_default()
+    bytes
+        .get(from..from.saturating_add(length as usize))
+        .unwrap_or_default()
 }
 
 fn part_mut(bytes: &mut [u8], from: u64, length: u64) -> &mut [u8] {
     let from = from as usize;
-    bytes.get_mut(from..from.saturating_add(length as usize)).unwrap_or_default()
+    bytes
+        .get_mut(from..from.saturating_add(length as usize))
+        .unwrap_or_default()
 }
 
 /// Where a read's bytes go.
@@ -132,13 +154,17 @@ impl<'a> Destination<'a> {
     /// Memory of the program.
     #[must_use]
     pub fn user(segments: &'a [Segment]) -> Self {
-        Self { place: IntoPlace::User(Cursor::new(segments)) }
+        Self {
+            place: IntoPlace::User(Cursor::new(segments)),
+        }
     }
 
     /// Memory of the kernel.
     #[must_use]
     pub fn kernel(bytes: &'a mut [u8]) -> Self {
-        Self { place: IntoPlace::Kernel(bytes, 0) }
+        Self {
+            place: IntoPlace::Kernel(bytes, 0),
+        }
     }
 
     /// How many bytes it has got.
@@ -227,13 +253,17 @@ impl<'a> Origin<'a> {
     /// Memory of the program.
     #[must_use]
     pub fn user(segments: &'a [Segment]) -> Self {
-        Self { place: FromPlace::User(Cursor::new(segments)) }
+        Self {
+            place: FromPlace::User(Cursor::new(segments)),
+        }
     }
 
     /// Memory of the kernel.
     #[must_use]
     pub const fn kernel(bytes: &'a [u8]) -> Self {
-        Self { place: FromPlace::Kernel(bytes, 0) }
+        Self {
+            place: FromPlace::Kernel(bytes, 0),
+        }
     }
 
     /// How many bytes were taken.

@@ -60,7 +60,11 @@ impl How {
     }
 
     fn follow(&self) -> Follow {
-        if self.has(raw::O_NOFOLLOW) || self.is_exclusive() { Follow::No } else { Follow::Yes }
+        if self.has(raw::O_NOFOLLOW) || self.is_exclusive() {
+            Follow::No
+        } else {
+            Follow::Yes
+        }
     }
 }
 
@@ -71,7 +75,11 @@ const fn wanted_access(flags: u32) -> u32 {
         raw::O_WRONLY => access::WRITE,
         _ => access::READ | access::WRITE,
     };
-    if flags & raw::O_TRUNC != 0 { wanted | access::WRITE } else { wanted }
+    if flags & raw::O_TRUNC != 0 {
+        wanted | access::WRITE
+    } else {
+        wanted
+    }
 }
 
 impl Caller {
@@ -80,14 +88,28 @@ impl Caller {
     pub fn current() -> Self {
         let process = current();
         let FsContext { root, cwd, umask } = process.fs.lock().clone();
-        Self { root, cwd, umask, credentials: process.credentials.lock().clone() }
+        Self {
+            root,
+            cwd,
+            umask,
+            credentials: process.credentials.lock().clone(),
+        }
     }
 
     /// The kernel itself, from a root.
     #[must_use]
     pub fn kernel(root: &Location) -> Self {
-        let credentials = Credentials { uid: [0; 3], gid: [0; 3], groups: alloc::vec::Vec::new() };
-        Self { root: root.clone(), cwd: root.clone(), umask: 0, credentials }
+        let credentials = Credentials {
+            uid: [0; 3],
+            gid: [0; 3],
+            groups: alloc::vec::Vec::new(),
+        };
+        Self {
+            root: root.clone(),
+            cwd: root.clone(),
+            umask: 0,
+            credentials,
+        }
     }
 
     /// Resolves a path from the working directory.
@@ -163,7 +185,14 @@ impl Caller {
         let flags = how.flags & !(raw::O_TRUNC | raw::O_EXCL | raw::O_CREAT);
         let mode = raw::S_IFREG | (how.mode & 0o7777 & !self.umask);
         let new = self.new_inode(mode);
-        let (at, file) = self.create(parent, name, NewInode { open: Some(flags), ..new })?;
+        let (at, file) = self.create(
+            parent,
+            name,
+            NewInode {
+                open: Some(flags),
+                ..new
+            },
+        )?;
         let file = match file {
             Some(file) => file,
             None => at.inode().clone().open(flags)?,
@@ -174,7 +203,14 @@ impl Caller {
     /// A description of something new that is the caller's.
     pub(super) fn new_inode(&self, mode: u32) -> NewInode<'static> {
         let (uid, gid) = (self.credentials.euid(), self.credentials.egid());
-        NewInode { mode, uid, gid, represented: 0, target: b"", open: None }
+        NewInode {
+            mode,
+            uid,
+            gid,
+            represented: 0,
+            target: b"",
+            open: None,
+        }
     }
 
     /// Makes something new under a name that is free.
@@ -196,8 +232,17 @@ impl Caller {
             }
         }
         let created = directory.create(name, &new)?;
-        let entry = parent.entry.install(name, created.found).ok_or(Errno::ENOENT)?;
-        Ok((Location { mount: parent.mount.clone(), entry }, created.file))
+        let entry = parent
+            .entry
+            .install(name, created.found)
+            .ok_or(Errno::ENOENT)?;
+        Ok((
+            Location {
+                mount: parent.mount.clone(),
+                entry,
+            },
+            created.file,
+        ))
     }
 
     /// The ability to change a directory's names, if the caller may.
@@ -228,7 +273,11 @@ impl Caller {
         let inode = self.changeable(&parent)?.create_unnamed(&new)?;
         let flags = how.flags & !(raw::O_TMPFILE | raw::O_TRUNC);
         let file = inode.clone().open(flags)?;
-        Ok(OpenFile::new(parent.unnamed(inode), file, flags | raw::O_TMPFILE))
+        Ok(OpenFile::new(
+            parent.unnamed(inode),
+            file,
+            flags | raw::O_TMPFILE,
+        ))
     }
 
     /// Opens what a location stands for, if the caller may.

@@ -42,9 +42,17 @@ pub fn log(bytes: &[u8]) {
     let Some(session) = CONSOLE.get() else { return };
     for piece in bytes.chunks(64 << 10) {
         let size = piece.len() as u32;
-        let ask = WriteIn { offset: CURRENT_POSITION, size, ..WriteIn::default() };
-        let _: Result<u64> =
-            send_write(session, Request::new(Opcode::Write, LOG), &ask, Source::Bytes(piece));
+        let ask = WriteIn {
+            offset: CURRENT_POSITION,
+            size,
+            ..WriteIn::default()
+        };
+        let _: Result<u64> = send_write(
+            session,
+            Request::new(Opcode::Write, LOG),
+            &ask,
+            Source::Bytes(piece),
+        );
     }
 }
 
@@ -63,13 +71,22 @@ impl Stream {
     /// `ENXIO` without a console; `EBADF` for a stream that is closed.
     pub fn open(node: u64) -> Result<Arc<Self>> {
         let session = CONSOLE.get().ok_or(Errno::ENXIO)?.clone();
-        let mut stream = Self { session, node, kind: FileKind::CharacterDevice };
+        let mut stream = Self {
+            session,
+            node,
+            kind: FileKind::CharacterDevice,
+        };
         stream.kind = stream.metadata()?.kind();
         Ok(Arc::new(stream))
     }
 
     const fn request(&self, opcode: Opcode, interruptible: bool) -> Request {
-        Request { opcode, node: self.node, owner: (0, 0), interruptible }
+        Request {
+            opcode,
+            node: self.node,
+            owner: (0, 0),
+            interruptible,
+        }
     }
 
     fn ask<I, O>(&self, opcode: Opcode, input: &I) -> Result<O>
@@ -83,10 +100,17 @@ impl Stream {
     /// Reads at most `length` bytes into an extent.
     fn fetch(&self, io: Io, extent: &Extent, at: u64, length: u64) -> Result<u64> {
         let size = length as u32;
-        let ask = ReadIn { offset: offset(io), size, flags: io.flags, ..ReadIn::default() };
+        let ask = ReadIn {
+            offset: offset(io),
+            size,
+            flags: io.flags,
+            ..ReadIn::default()
+        };
         let send = [Source::Bytes(ask.as_bytes())];
         let into = &mut [Target::Extent(extent, at, length)];
-        let got = self.session.call(self.request(Opcode::Read, true), &send, into);
+        let got = self
+            .session
+            .call(self.request(Opcode::Read, true), &send, into);
         Ok((got.map_err(interrupted)? as u64).min(length))
     }
 
@@ -98,7 +122,12 @@ impl Stream {
             return taken.map(|()| false);
         }
         let size = length as u32;
-        let ask = WriteIn { offset: offset(io), size, flags: io.flags, ..WriteIn::default() };
+        let ask = WriteIn {
+            offset: offset(io),
+            size,
+            flags: io.flags,
+            ..WriteIn::default()
+        };
         let request = self.request(Opcode::Write, true);
         let source = Source::Extent(bounce, 0, length);
         let result = send_write(&self.session, request, &ask, source);
@@ -116,11 +145,17 @@ impl Stream {
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         let cmd = linux_raw_sys::ioctl::TCGETS;
-        let ask = IoctlIn { cmd, out_size: CONTROL_MAX as u32, ..IoctlIn::default() };
+        let ask = IoctlIn {
+            cmd,
+            out_size: CONTROL_MAX as u32,
+            ..IoctlIn::default()
+        };
         let mut reply = [0u8; CONTROL_MAX + size_of::<IoctlOut>()];
         let send = [Source::Bytes(ask.as_bytes())];
         let into = &mut [Target::Bytes(&mut reply)];
-        self.session.call(self.request(Opcode::Ioctl, false), &send, into).is_ok()
+        self.session
+            .call(self.request(Opcode::Ioctl, false), &send, into)
+            .is_ok()
     }
 
     fn is_regular(&self) -> bool {
@@ -138,7 +173,11 @@ const fn offset(io: Io) -> u64 {
 
 /// An interrupted request starts again after the signal, as Linux has it.
 fn interrupted(errno: Errno) -> Errno {
-    if errno == Errno::EINTR { Errno::RESTART } else { errno }
+    if errno == Errno::EINTR {
+        Errno::RESTART
+    } else {
+        errno
+    }
 }
 
 impl Inode for Stream {
@@ -191,23 +230,46 @@ impl File for Stream {
     }
 
     fn positioning(&self) -> Positioning {
-        if self.is_regular() { Positioning::Own } else { Positioning::Stream }
+        if self.is_regular() {
+            Positioning::Own
+        } else {
+            Positioning::Stream
+        }
     }
 
     fn seek(&self, offset: i64, whence: u32) -> Result<u64> {
-        let ask = LseekIn { offset: offset.cast_unsigned(), whence, ..LseekIn::default() };
+        let ask = LseekIn {
+            offset: offset.cast_unsigned(),
+            whence,
+            ..LseekIn::default()
+        };
         let reply: LseekOut = self.ask(Opcode::Lseek, &ask)?;
         Ok(reply.offset)
     }
 
     fn poll(&self) -> Events {
         let events = raw::POLLIN | raw::POLLOUT | raw::POLLPRI | raw::POLLRDHUP;
-        let ask = PollIn { events, ..PollIn::default() };
+        let ask = PollIn {
+            events,
+            ..PollIn::default()
+        };
         let reply: Result<PollOut> = self.ask(Opcode::Poll, &ask);
         let ready = reply.map_or(raw::POLLERR, |reply| reply.revents);
-        let normal = if ready & raw::POLLIN != 0 { raw::POLLRDNORM } else { 0 };
-        let output = if ready & raw::POLLOUT != 0 { raw::POLLWRNORM } else { 0 };
+        let normal = if ready & raw::POLLIN != 0 {
+            raw::POLLRDNORM
+        } else {
+            0
+        };
+        let output = if ready & raw::POLLOUT != 0 {
+            raw::POLLWRNORM
+        } else {
+            0
+        };
         ready | normal | output
+    }
+
+    fn must_be_asked(&self) -> bool {
+        !self.is_regular()
     }
 
     fn control(&self, command: u32, argument: LinearAddress) -> Result<u64> {
@@ -224,7 +286,11 @@ impl File for Stream {
         };
         let mut reply = [0u8; CONTROL_MAX + size_of::<IoctlOut>()];
         let send = [Source::Bytes(ask.as_bytes()), Source::Bytes(given)];
-        let send = if input == 0 { send.get(..1) } else { send.get(..) };
+        let send = if input == 0 {
+            send.get(..1)
+        } else {
+            send.get(..)
+        };
         let into = &mut [Target::Bytes(&mut reply)];
         let request = self.request(Opcode::Ioctl, false);
         self.session.call(request, send.unwrap_or_default(), into)?;
@@ -258,18 +324,36 @@ impl Regular for Stream {
     }
 
     fn truncate(&self, size: u64) -> Result<()> {
-        let ask = SetattrIn { valid: setattr::SIZE, size, ..SetattrIn::default() };
+        let ask = SetattrIn {
+            valid: setattr::SIZE,
+            size,
+            ..SetattrIn::default()
+        };
         let _: AttrOut = self.ask(Opcode::Setattr, &ask)?;
         Ok(())
     }
 
     fn sync(&self, data_only: bool) -> Result<()> {
         let fsync_flags = if data_only { FSYNC_FDATASYNC } else { 0 };
-        self.ask(Opcode::Fsync, &FsyncIn { fsync_flags, ..FsyncIn::default() })
+        self.ask(
+            Opcode::Fsync,
+            &FsyncIn {
+                fsync_flags,
+                ..FsyncIn::default()
+            },
+        )
     }
 
     fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<()> {
-        self.ask(Opcode::Fallocate, &FallocateIn { offset, length, mode, ..FallocateIn::default() })
+        self.ask(
+            Opcode::Fallocate,
+            &FallocateIn {
+                offset,
+                length,
+                mode,
+                ..FallocateIn::default()
+            },
+        )
     }
 
     fn read_into_extent(&self, offset: u64, extent: &Extent, at: u64, length: u64) -> Result<u64> {

@@ -23,7 +23,9 @@ struct Device {
 
 impl core::fmt::Debug for Device {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Device").field("number", &self.metadata.represented).finish()
+        f.debug_struct("Device")
+            .field("number", &self.metadata.represented)
+            .finish()
     }
 }
 
@@ -89,7 +91,11 @@ impl File for FullFile {
     }
 
     fn write(&self, _: Io, from: &mut Origin<'_>) -> Result<()> {
-        if from.remaining() == 0 { Ok(()) } else { Err(Errno::ENOSPC) }
+        if from.remaining() == 0 {
+            Ok(())
+        } else {
+            Err(Errno::ENOSPC)
+        }
     }
 
     fn positioning(&self) -> Positioning {
@@ -161,15 +167,36 @@ pub fn file_system() -> Arc<dyn FileSystem> {
     let id = super::mount::new_device();
     let device = |permissions, represented, open| -> Arc<dyn Inode> {
         let metadata = metadata(id, raw::S_IFCHR | permissions);
-        Arc::new(Device { metadata: Metadata { represented, ..metadata }, open })
+        Arc::new(Device {
+            metadata: Metadata {
+                represented,
+                ..metadata
+            },
+            open,
+        })
     };
     let root = Tree::new(id)
         .mode(0o755)
-        .with("null", device(0o666, number(1, 3), || Ok(Arc::new(NullFile))))
-        .with("zero", device(0o666, number(1, 5), || Ok(Arc::new(ZeroFile))))
-        .with("full", device(0o666, number(1, 7), || Ok(Arc::new(FullFile))))
-        .with("random", device(0o666, number(1, 8), || Ok(Arc::new(RandomFile))))
-        .with("urandom", device(0o666, number(1, 9), || Ok(Arc::new(RandomFile))))
+        .with(
+            "null",
+            device(0o666, number(1, 3), || Ok(Arc::new(NullFile))),
+        )
+        .with(
+            "zero",
+            device(0o666, number(1, 5), || Ok(Arc::new(ZeroFile))),
+        )
+        .with(
+            "full",
+            device(0o666, number(1, 7), || Ok(Arc::new(FullFile))),
+        )
+        .with(
+            "random",
+            device(0o666, number(1, 8), || Ok(Arc::new(RandomFile))),
+        )
+        .with(
+            "urandom",
+            device(0o666, number(1, 9), || Ok(Arc::new(RandomFile))),
+        )
         .with("tty", device(0o666, number(5, 0), open_terminal))
         .with("console", device(0o600, number(5, 1), open_terminal))
         .with("ptmx", device(0o666, number(5, 2), || Err(Errno::ENOSPC)))
@@ -181,5 +208,9 @@ pub fn file_system() -> Arc<dyn FileSystem> {
         .directory("pts", |tree| tree.mode(0o755))
         .directory("mqueue", |tree| tree.mode(0o1777))
         .directory("shm", |tree| tree.mode(0o1777));
-    Arc::new(PseudoFs { name: "devtmpfs", magic: TMPFS_MAGIC, root: Arc::new(root) })
+    Arc::new(PseudoFs {
+        name: "devtmpfs",
+        magic: TMPFS_MAGIC,
+        root: Arc::new(root),
+    })
 }

@@ -21,7 +21,10 @@ impl DirectoryFile {
     /// Of a directory.
     #[must_use]
     pub fn new(inode: Arc<dyn Inode>) -> Self {
-        Self { inode, listing: Mutex::new(None) }
+        Self {
+            inode,
+            listing: Mutex::new(None),
+        }
     }
 
     /// The listing; taken anew at position 0.

@@ -43,7 +43,9 @@ struct Child {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("inode", &self.inode).finish_non_exhaustive()
+        f.debug_struct("Entry")
+            .field("inode", &self.inode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +63,11 @@ impl Entry {
     fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Self>>, name: &[u8]) -> Arc<Self> {
         Arc::new(Self {
             inode,
-            place: Mutex::new(Place { parent, name: name.into(), gone: false }),
+            place: Mutex::new(Place {
+                parent,
+                name: name.into(),
+                gone: false,
+            }),
             children: Mutex::new(HashMap::new()),
             covered: AtomicBool::new(false),
         })
@@ -135,17 +141,28 @@ impl Entry {
             (None, _) => None,
         };
         if let Some(known) = known
-            && !entry.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &known))
+            && !entry
+                .as_ref()
+                .is_some_and(|entry| Arc::ptr_eq(entry, &known))
         {
             known.place.lock().gone = true;
         }
-        self.insert(name, Child { entry: entry.clone(), valid_until: found.valid_until });
+        self.insert(
+            name,
+            Child {
+                entry: entry.clone(),
+                valid_until: found.valid_until,
+            },
+        );
         entry
     }
 
     /// The entry of a name, without asking the file system.
     fn known(&self, name: &[u8]) -> Option<Arc<Self>> {
-        self.children.lock().get(name).and_then(|child| child.entry.clone())
+        self.children
+            .lock()
+            .get(name)
+            .and_then(|child| child.entry.clone())
     }
 
     fn insert(&self, name: &[u8], child: Child) {
@@ -165,7 +182,10 @@ impl Entry {
             Some(entry) => Arc::strong_count(entry) == 1,
             None => true,
         };
-        children.extract_if(|_, child| unused(child)).map(|(_, child)| child).collect()
+        children
+            .extract_if(|_, child| unused(child))
+            .map(|(_, child)| child)
+            .collect()
     }
 
     /// A name was removed from this directory.
@@ -252,7 +272,9 @@ impl Location {
     #[must_use]
     pub fn enter_mounts(mut self) -> Self {
         while self.entry.is_covered() {
-            let Some(mount) = super::mount::on(&self) else { break };
+            let Some(mount) = super::mount::on(&self) else {
+                break;
+            };
             self.entry = mount.root.clone();
             self.mount = mount;
         }
@@ -265,7 +287,13 @@ impl Location {
     /// `ENOTDIR`; the file system's.
     pub fn child(&self, name: &[u8]) -> Result<Option<Self>> {
         let entry = self.entry.child(name)?;
-        Ok(entry.map(|entry| Self { mount: self.mount.clone(), entry }.enter_mounts()))
+        Ok(entry.map(|entry| {
+            Self {
+                mount: self.mount.clone(),
+                entry,
+            }
+            .enter_mounts()
+        }))
     }
 
     /// The directory this is in, but never above `root`.
@@ -277,9 +305,15 @@ impl Location {
                 return at;
             }
             if let Some(entry) = at.entry.parent() {
-                return Self { mount: at.mount, entry }.enter_mounts();
+                return Self {
+                    mount: at.mount,
+                    entry,
+                }
+                .enter_mounts();
             }
-            let Some(below) = at.mount.place() else { return at };
+            let Some(below) = at.mount.place() else {
+                return at;
+            };
             at = below;
         }
     }
@@ -291,7 +325,10 @@ impl Location {
         let name = alloc::format!("#{number}");
         let entry = Entry::new(inode, Some(self.entry.clone()), name.as_bytes());
         entry.place.lock().gone = true;
-        Self { mount: self.mount.clone(), entry }
+        Self {
+            mount: self.mount.clone(),
+            entry,
+        }
     }
 
     /// The absolute path as seen from `root`, as Linux prints it.

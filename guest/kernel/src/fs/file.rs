@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use core::fmt::Debug;
 
-use guest_hal::LinearAddress;
 use guest_hal::memory::Extent;
+use guest_hal::{LinearAddress, Nanos};
 use linux_raw_sys::general as raw;
 
 use super::buffer::{Destination, Origin};
@@ -45,7 +45,10 @@ impl Io {
     /// At an offset, with flags.
     #[must_use]
     pub const fn at(offset: u64, flags: u32) -> Self {
-        Self { position: Position::At(offset), flags }
+        Self {
+            position: Position::At(offset),
+            flags,
+        }
     }
 
     /// The offset; streams have none.
@@ -109,6 +112,16 @@ pub trait File: core::any::Any + Debug + Send + Sync {
     /// What it is ready for now.
     fn poll(&self) -> Events {
         raw::POLLIN | raw::POLLOUT | raw::POLLRDNORM | raw::POLLWRNORM
+    }
+
+    /// Whether it becomes ready without an event, so that it must be asked again and again.
+    fn must_be_asked(&self) -> bool {
+        false
+    }
+
+    /// When it becomes ready by itself (monotonic clock).
+    fn deadline(&self) -> Option<Nanos> {
+        None
     }
 
     /// How many bytes can be read at once (`FIONREAD`), for streams.

@@ -63,13 +63,19 @@ impl Found {
     /// Something that changes only through this kernel.
     #[must_use]
     pub fn for_good(inode: Option<Arc<dyn Inode>>) -> Self {
-        Self { inode, valid_until: Nanos(u64::MAX) }
+        Self {
+            inode,
+            valid_until: Nanos(u64::MAX),
+        }
     }
 
     /// Something to be asked for anew each time.
     #[must_use]
     pub fn just_now(inode: Option<Arc<dyn Inode>>) -> Self {
-        Self { inode, valid_until: Nanos(0) }
+        Self {
+            inode,
+            valid_until: Nanos(0),
+        }
     }
 }
 

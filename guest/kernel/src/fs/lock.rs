@@ -89,11 +89,11 @@ fn elsewhere(file: &OpenFile) -> Result<Option<&dyn Lockable>> {
 
 fn conflict(held: &[Held], file: FileKey, owner: Owner, lock: &RangeLock) -> Option<RangeLock> {
     let others = held.iter().filter(|other| {
-        other.file == file
-            && other.owner != owner
-            && other.owner.is_flock() == owner.is_flock()
+        other.file == file && other.owner != owner && other.owner.is_flock() == owner.is_flock()
     });
-    others.map(|other| other.lock).find(|other| other.excludes(lock))
+    others
+        .map(|other| other.lock)
+        .find(|other| other.excludes(lock))
 }
 
 /// The lock that is in the way, if one is.
@@ -135,17 +135,30 @@ fn replace(held: &mut Vec<Held>, file: FileKey, owner: Owner, lock: &RangeLock) 
         }
         if other.lock.start < lock.start {
             let end = lock.start - 1;
-            rests.push(Held { lock: RangeLock { end, ..other.lock }, ..*other });
+            rests.push(Held {
+                lock: RangeLock { end, ..other.lock },
+                ..*other
+            });
         }
         if other.lock.end > lock.end {
             let start = lock.end + 1;
-            rests.push(Held { lock: RangeLock { start, ..other.lock }, ..*other });
+            rests.push(Held {
+                lock: RangeLock {
+                    start,
+                    ..other.lock
+                },
+                ..*other
+            });
         }
         false
     });
     held.append(&mut rests);
     if lock.kind != LockKind::Unlocked {
-        held.push(Held { file, owner, lock: *lock });
+        held.push(Held {
+            file,
+            owner,
+            lock: *lock,
+        });
     }
 }
 
@@ -156,7 +169,8 @@ pub fn closed(file: &OpenFile, process: u64) {
     }
     if let Ok(file) = key(file) {
         let owner = Owner::Process(process);
-        HELD.lock().retain(|held| held.file != file || held.owner != owner);
+        HELD.lock()
+            .retain(|held| held.file != file || held.owner != owner);
     }
 }
 
@@ -180,11 +194,19 @@ mod tests {
     const FILE: FileKey = (1, 1);
 
     fn lock(kind: LockKind, start: u64, end: u64) -> RangeLock {
-        RangeLock { kind, start, end, pid: 1 }
+        RangeLock {
+            kind,
+            start,
+            end,
+            pid: 1,
+        }
     }
 
     fn ranges(held: &[Held]) -> Vec<(u64, u64)> {
-        let mut ranges: Vec<_> = held.iter().map(|held| (held.lock.start, held.lock.end)).collect();
+        let mut ranges: Vec<_> = held
+            .iter()
+            .map(|held| (held.lock.start, held.lock.end))
+            .collect();
         ranges.sort_unstable();
         ranges
     }
@@ -193,7 +215,12 @@ mod tests {
     fn unlocking_the_middle_leaves_both_ends() {
         let mut held = Vec::new();
         let owner = Owner::Process(1);
-        replace(&mut held, FILE, owner, &lock(LockKind::Exclusive, 0, TO_END));
+        replace(
+            &mut held,
+            FILE,
+            owner,
+            &lock(LockKind::Exclusive, 0, TO_END),
+        );
         replace(&mut held, FILE, owner, &lock(LockKind::Unlocked, 10, 19));
         assert_eq!(ranges(&held), [(0, 9), (20, TO_END)]);
     }
@@ -201,8 +228,18 @@ mod tests {
     #[test]
     fn only_other_owners_of_the_same_family_are_in_the_way() {
         let mut held = Vec::new();
-        replace(&mut held, FILE, Owner::Flock(1), &lock(LockKind::Exclusive, 0, TO_END));
-        replace(&mut held, FILE, Owner::Description(2), &lock(LockKind::Shared, 0, 9));
+        replace(
+            &mut held,
+            FILE,
+            Owner::Flock(1),
+            &lock(LockKind::Exclusive, 0, TO_END),
+        );
+        replace(
+            &mut held,
+            FILE,
+            Owner::Description(2),
+            &lock(LockKind::Shared, 0, 9),
+        );
         let wanted = lock(LockKind::Exclusive, 5, 5);
         assert!(conflict(&held, FILE, Owner::Flock(2), &wanted).is_some());
         assert!(conflict(&held, FILE, Owner::Flock(1), &wanted).is_none());

@@ -78,7 +78,10 @@ impl Timestamp {
 
 impl From<Nanos> for Timestamp {
     fn from(time: Nanos) -> Self {
-        Self { seconds: (time.0 / 1_000_000_000) as i64, nanos: (time.0 % 1_000_000_000) as u32 }
+        Self {
+            seconds: (time.0 / 1_000_000_000) as i64,
+            nanos: (time.0 % 1_000_000_000) as u32,
+        }
     }
 }
 

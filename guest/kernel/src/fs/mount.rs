@@ -81,7 +81,11 @@ impl Mount {
     /// # Errors
     /// `EROFS`.
     pub const fn check_writable(&self) -> Result<()> {
-        if self.flags.read_only { Err(Errno::EROFS) } else { Ok(()) }
+        if self.flags.read_only {
+            Err(Errno::EROFS)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -90,7 +94,10 @@ impl Mount {
 pub fn mount_root(file_system: Arc<dyn FileSystem>, source: &str, flags: MountFlags) -> Location {
     let mount = Arc::new(Mount::new(file_system, source, flags));
     MOUNTS.lock().push(mount.clone());
-    Location { entry: mount.root.clone(), mount }
+    Location {
+        entry: mount.root.clone(),
+        mount,
+    }
 }
 
 /// Mounts a file system on a directory.
@@ -101,7 +108,10 @@ pub fn mount(
     place: Location,
 ) -> Arc<Mount> {
     place.entry.set_covered(true);
-    let mount = Mount { place: Some(place), ..Mount::new(file_system, source, flags) };
+    let mount = Mount {
+        place: Some(place),
+        ..Mount::new(file_system, source, flags)
+    };
     let mount = Arc::new(mount);
     MOUNTS.lock().push(mount.clone());
     mount
@@ -111,7 +121,11 @@ pub fn mount(
 #[must_use]
 pub fn on(location: &Location) -> Option<Arc<Mount>> {
     let mounts = MOUNTS.lock();
-    mounts.iter().rev().find(|mount| mount.place.as_ref() == Some(location)).cloned()
+    mounts
+        .iter()
+        .rev()
+        .find(|mount| mount.place.as_ref() == Some(location))
+        .cloned()
 }
 
 /// All mounts that have a place, in the order in which they were made.
@@ -128,7 +142,13 @@ pub fn unnamed(inode: Arc<dyn Inode>, label: &[u8]) -> Location {
     let mount = HIDDEN.call_once(|| {
         let file_system = super::overlay::OverlayFs::empty("anon_inodefs");
         let mount = Mount::new(file_system, "none", MountFlags::default());
-        Arc::new(Mount { hidden: true, ..mount })
+        Arc::new(Mount {
+            hidden: true,
+            ..mount
+        })
     });
-    Location { mount: mount.clone(), entry: Entry::root(inode, label) }
+    Location {
+        mount: mount.clone(),
+        entry: Entry::root(inode, label),
+    }
 }

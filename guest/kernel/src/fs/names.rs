@@ -36,7 +36,11 @@ impl Caller {
     fn target(&self, start: &Location, path: &[u8], place: Errno) -> Result<Target> {
         let mut walk = Walk::new(self, start, path, 0)?;
         match walk.to_parent()? {
-            Last::Name(name, slashes) => Ok(Target { parent: walk.at, name, slashes }),
+            Last::Name(name, slashes) => Ok(Target {
+                parent: walk.at,
+                name,
+                slashes,
+            }),
             Last::Place => Err(place),
         }
     }
@@ -63,7 +67,10 @@ impl Caller {
     /// Linux'.
     pub fn make_directory(&self, start: &Location, path: &[u8], mode: u32) -> Result<()> {
         let target = self.free_target(start, path, true)?;
-        self.make(&target, self.new_inode(raw::S_IFDIR | (mode & 0o1777 & !self.umask)))
+        self.make(
+            &target,
+            self.new_inode(raw::S_IFDIR | (mode & 0o1777 & !self.umask)),
+        )
     }
 
     /// `mknodat`.
@@ -78,7 +85,10 @@ impl Caller {
             _ => return Err(Errno::EINVAL),
         };
         let target = self.free_target(start, path, false)?;
-        self.make(&target, self.new_inode(kind | (mode & 0o7777 & !self.umask)))
+        self.make(
+            &target,
+            self.new_inode(kind | (mode & 0o7777 & !self.umask)),
+        )
     }
 
     /// `symlinkat`.
@@ -90,7 +100,13 @@ impl Caller {
             return Err(Errno::ENOENT);
         }
         let target = self.free_target(start, path, false)?;
-        self.make(&target, NewInode { target: text, ..self.new_inode(raw::S_IFLNK | 0o777) })
+        self.make(
+            &target,
+            NewInode {
+                target: text,
+                ..self.new_inode(raw::S_IFLNK | 0o777)
+            },
+        )
     }
 
     /// `linkat`, the existing file being resolved already.
@@ -105,7 +121,9 @@ impl Caller {
         if existing.is_directory() {
             return Err(Errno::EPERM);
         }
-        let found = self.changeable(&target.parent)?.link(&target.name, existing.inode())?;
+        let found = self
+            .changeable(&target.parent)?
+            .link(&target.name, existing.inode())?;
         target.parent.entry.install(&target.name, found);
         Ok(())
     }
@@ -128,7 +146,11 @@ impl Caller {
     /// # Errors
     /// Linux'.
     pub fn remove(&self, start: &Location, path: &[u8], directory: bool) -> Result<()> {
-        let place = if directory { last_place_errno(path) } else { Errno::EISDIR };
+        let place = if directory {
+            last_place_errno(path)
+        } else {
+            Errno::EISDIR
+        };
         let target = self.target(start, path, place)?;
         let victim = target.child()?.ok_or(Errno::ENOENT)?;
         let is_directory = victim.is_directory();
@@ -170,9 +192,15 @@ impl Caller {
         ability.rename(&old.name, new.parent.inode(), &new.name, flags)?;
         let same = victim.is_some_and(|victim| Arc::ptr_eq(victim.inode(), source.inode()));
         match flags & raw::RENAME_EXCHANGE != 0 {
-            true => old.parent.entry.exchanged(&old.name, &new.parent.entry, &new.name),
+            true => old
+                .parent
+                .entry
+                .exchanged(&old.name, &new.parent.entry, &new.name),
             false if same => {}
-            false => old.parent.entry.moved(&old.name, &new.parent.entry, &new.name),
+            false => old
+                .parent
+                .entry
+                .moved(&old.name, &new.parent.entry, &new.name),
         }
         Ok(())
     }
@@ -200,7 +228,11 @@ impl Caller {
         }
         if let Some(victim) = victim {
             if victim.entry.contains(&old.parent.entry) {
-                return Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
+                return Err(if exchange {
+                    Errno::EINVAL
+                } else {
+                    Errno::ENOTEMPTY
+                });
             }
             self.check_removable(&new.parent, victim)?;
             match (source.is_directory(), victim.is_directory()) {
@@ -226,9 +258,13 @@ impl Caller {
         if metadata.kind() == FileKind::Link {
             return Err(Errno::EOPNOTSUPP);
         }
-        let member = self.credentials.is_root() || access::is_member(&self.credentials, metadata.gid);
+        let member =
+            self.credentials.is_root() || access::is_member(&self.credentials, metadata.gid);
         let mode = if member { mode } else { mode & !raw::S_ISGID };
-        at.inode().change(&Change { permissions: Some(mode & 0o7777), ..Change::default() })
+        at.inode().change(&Change {
+            permissions: Some(mode & 0o7777),
+            ..Change::default()
+        })
     }
 
     /// `chown`; `None`: as it was.
@@ -247,7 +283,12 @@ impl Caller {
             }
         }
         let permissions = cleared_permissions(&metadata, who.is_root());
-        at.inode().change(&Change { uid, gid, permissions, ..Change::default() })
+        at.inode().change(&Change {
+            uid,
+            gid,
+            permissions,
+            ..Change::default()
+        })
     }
 
     /// `utimensat`; `None`: as it was.
@@ -272,7 +313,11 @@ impl Caller {
             }
             access::check(&metadata, access::WRITE, &self.credentials)?;
         }
-        at.inode().change(&Change { accessed, modified, ..Change::default() })
+        at.inode().change(&Change {
+            accessed,
+            modified,
+            ..Change::default()
+        })
     }
 
     /// `truncate`.
@@ -288,7 +333,10 @@ impl Caller {
         }
         at.mount.check_writable()?;
         access::check(&at.metadata()?, access::WRITE, &self.credentials)?;
-        at.inode().change(&Change { size: Some(size), ..Change::default() })
+        at.inode().change(&Change {
+            size: Some(size),
+            ..Change::default()
+        })
     }
 
     /// `faccessat`, for the effective user of these credentials.
@@ -298,7 +346,10 @@ impl Caller {
     pub fn check_access(&self, at: &Location, wanted: u32) -> Result<()> {
         let metadata = at.metadata()?;
         let kind = metadata.kind();
-        let changes = matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Link);
+        let changes = matches!(
+            kind,
+            FileKind::Regular | FileKind::Directory | FileKind::Link
+        );
         if wanted & access::WRITE != 0 && changes {
             at.mount.check_writable()?;
         }
@@ -334,7 +385,10 @@ trait TrimSlashes {
 
 impl TrimSlashes for [u8] {
     fn trim_suffix_slashes(&self) -> &[u8] {
-        let end = self.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+        let end = self
+            .iter()
+            .rposition(|&byte| byte != b'/')
+            .map_or(0, |last| last + 1);
         self.get(..end).unwrap_or_default()
     }
 }
@@ -346,6 +400,10 @@ fn cleared_permissions(metadata: &Metadata, by_root: bool) -> Option<u32> {
         return None;
     }
     let runs = metadata.mode & 0o010 != 0;
-    let cleared = if runs { raw::S_ISUID | raw::S_ISGID } else { raw::S_ISUID };
+    let cleared = if runs {
+        raw::S_ISUID | raw::S_ISGID
+    } else {
+        raw::S_ISUID
+    };
     Some(metadata.mode & 0o7777 & !cleared)
 }

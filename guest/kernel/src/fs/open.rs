@@ -12,7 +12,8 @@ use super::metadata::{FileKind, Metadata};
 use crate::{Errno, Result};
 
 /// Flags that only matter while opening.
-const CREATION_FLAGS: u32 = raw::O_CREAT | raw::O_EXCL | raw::O_NOCTTY | raw::O_TRUNC | raw::O_CLOEXEC;
+const CREATION_FLAGS: u32 =
+    raw::O_CREAT | raw::O_EXCL | raw::O_NOCTTY | raw::O_TRUNC | raw::O_CLOEXEC;
 /// Flags that `F_SETFL` changes.
 const CHANGEABLE_FLAGS: u32 =
     raw::O_APPEND | raw::O_NONBLOCK | raw::FASYNC | raw::O_DIRECT | raw::O_NOATIME;
@@ -85,7 +86,8 @@ impl OpenFile {
     /// Changes the status flags that can be changed.
     pub fn set_flags(&self, flags: u32) {
         let kept = self.flags() & !CHANGEABLE_FLAGS;
-        self.flags.store(kept | (flags & CHANGEABLE_FLAGS), Ordering::Relaxed);
+        self.flags
+            .store(kept | (flags & CHANGEABLE_FLAGS), Ordering::Relaxed);
     }
 
     /// Who gets signals about it (`F_SETOWN`).
@@ -111,7 +113,11 @@ impl OpenFile {
     /// # Errors
     /// `EBADF`.
     pub fn readable(&self) -> Result<&Arc<dyn File>> {
-        if self.is_readable() { self.file() } else { Err(Errno::EBADF) }
+        if self.is_readable() {
+            self.file()
+        } else {
+            Err(Errno::EBADF)
+        }
     }
 
     /// The file, if it is open for writing.
@@ -119,7 +125,11 @@ impl OpenFile {
     /// # Errors
     /// `EBADF`.
     pub fn writable(&self) -> Result<&Arc<dyn File>> {
-        if self.is_writable() { self.file() } else { Err(Errno::EBADF) }
+        if self.is_writable() {
+            self.file()
+        } else {
+            Err(Errno::EBADF)
+        }
     }
 
     /// Its ability as a regular file.
@@ -161,7 +171,10 @@ impl OpenFile {
             Positioning::Description => Position::At(self.position()),
             Positioning::Stream | Positioning::Own => Position::Current,
         };
-        Io { position, flags: self.flags() }
+        Io {
+            position,
+            flags: self.flags(),
+        }
     }
 
     /// How a read or write at an offset is done.

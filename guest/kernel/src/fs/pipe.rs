@@ -56,14 +56,26 @@ impl Pipe {
         })
     }
 
+    /// Says whose it is.
+    pub fn set_owner(&self, uid: u32, gid: u32) {
+        let mut metadata = self.metadata.lock();
+        (metadata.uid, metadata.gid) = (uid, gid);
+    }
+
     /// An end of it.
     #[must_use]
     pub fn end(self: &Arc<Self>, flags: u32) -> Arc<PipeEnd> {
         let access = flags & raw::O_ACCMODE;
         let (reads, writes) = (access != raw::O_WRONLY, access != raw::O_RDONLY);
-        self.readers.fetch_add(usize::from(reads), Ordering::Relaxed);
-        self.writers.fetch_add(usize::from(writes), Ordering::Relaxed);
-        Arc::new(PipeEnd { pipe: self.clone(), reads, writes })
+        self.readers
+            .fetch_add(usize::from(reads), Ordering::Relaxed);
+        self.writers
+            .fetch_add(usize::from(writes), Ordering::Relaxed);
+        Arc::new(PipeEnd {
+            pipe: self.clone(),
+            reads,
+            writes,
+        })
     }
 
     /// Opens a named pipe, which waits for the other end.
@@ -72,15 +84,25 @@ impl Pipe {
     /// `ENXIO` for a writer that does not want to wait; `RESTART`.
     pub fn open_named(self: &Arc<Self>, flags: u32) -> Result<Arc<dyn File>> {
         let end = self.end(flags);
-        let other = if end.writes { &self.readers } else { &self.writers };
+        let other = if end.writes {
+            &self.readers
+        } else {
+            &self.writers
+        };
         let met = other.load(Ordering::Relaxed) > 0;
         if met || (end.reads && end.writes) {
             return Ok(end);
         }
         if flags & raw::O_NONBLOCK != 0 {
-            return if end.writes { Err(Errno::ENXIO) } else { Ok(end) };
+            return if end.writes {
+                Err(Errno::ENXIO)
+            } else {
+                Ok(end)
+            };
         }
-        wait::until(None, &mut || (other.load(Ordering::Relaxed) > 0).then_some(()))?;
+        wait::until(None, &mut || {
+            (other.load(Ordering::Relaxed) > 0).then_some(())
+        })?;
         Ok(end)
     }
 
@@ -182,8 +204,12 @@ impl PipeEnd {
 
 impl Drop for PipeEnd {
     fn drop(&mut self) {
-        self.pipe.readers.fetch_sub(usize::from(self.reads), Ordering::Relaxed);
-        self.pipe.writers.fetch_sub(usize::from(self.writes), Ordering::Relaxed);
+        self.pipe
+            .readers
+            .fetch_sub(usize::from(self.reads), Ordering::Relaxed);
+        self.pipe
+            .writers
+            .fetch_sub(usize::from(self.writes), Ordering::Relaxed);
     }
 }
 

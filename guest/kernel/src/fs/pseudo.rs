@@ -35,7 +35,10 @@ pub fn new_number() -> u64 {
 /// Metadata of something that belongs to root and has no length.
 #[must_use]
 pub fn metadata(device: u64, mode: u32) -> Metadata {
-    Metadata { block_size: 1024, ..Metadata::new(device, new_number(), mode) }
+    Metadata {
+        block_size: 1024,
+        ..Metadata::new(device, new_number(), mode)
+    }
 }
 
 /// A directory with the same names for ever.
@@ -46,7 +49,9 @@ pub struct Tree {
 
 impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tree").field("number", &self.metadata.number).finish_non_exhaustive()
+        f.debug_struct("Tree")
+            .field("number", &self.metadata.number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,7 +59,10 @@ impl Tree {
     /// An empty directory of the file system with this device number.
     #[must_use]
     pub fn new(device: u64) -> Self {
-        Self { metadata: metadata(device, raw::S_IFDIR | 0o555), children: BTreeMap::new() }
+        Self {
+            metadata: metadata(device, raw::S_IFDIR | 0o555),
+            children: BTreeMap::new(),
+        }
     }
 
     const fn device(&self) -> u64 {
@@ -86,21 +94,30 @@ impl Tree {
     #[must_use]
     pub fn file(self, name: &str, text: fn() -> Vec<u8>) -> Self {
         let device = self.device();
-        self.with(name, TextFile::new(device, 0o444, Box::new(move || Ok(text()))))
+        self.with(
+            name,
+            TextFile::new(device, 0o444, Box::new(move || Ok(text()))),
+        )
     }
 
     /// With a file whose text is always the same.
     #[must_use]
     pub fn fixed(self, name: &str, text: &'static str) -> Self {
         let device = self.device();
-        self.with(name, TextFile::new(device, 0o444, Box::new(move || Ok(text.into()))))
+        self.with(
+            name,
+            TextFile::new(device, 0o444, Box::new(move || Ok(text.into()))),
+        )
     }
 
     /// With a symbolic link.
     #[must_use]
     pub fn link(self, name: &str, target: &'static str) -> Self {
         let device = self.device();
-        self.with(name, TextLink::new(device, Box::new(move || Ok(target.into()))))
+        self.with(
+            name,
+            TextLink::new(device, Box::new(move || Ok(target.into()))),
+        )
     }
 
     /// The child of a name.
@@ -116,9 +133,15 @@ impl Inode for Tree {
     }
 
     fn metadata(&self) -> Result<Metadata> {
-        let directories =
-            self.children.values().filter(|child| child.kind() == FileKind::Directory).count();
-        Ok(Metadata { links: 2 + directories as u32, ..self.metadata })
+        let directories = self
+            .children
+            .values()
+            .filter(|child| child.kind() == FileKind::Directory)
+            .count();
+        Ok(Metadata {
+            links: 2 + directories as u32,
+            ..self.metadata
+        })
     }
 
     fn open(self: Arc<Self>, _: u32) -> Result<Arc<dyn File>> {
@@ -138,7 +161,11 @@ impl Directory for Tree {
     fn list(&self) -> Result<Vec<Record>> {
         let record = |(name, inode): (&Box<[u8]>, &Arc<dyn Inode>)| {
             let number = inode.metadata()?.number;
-            Ok(Record { number, kind: inode.kind(), name: name.clone() })
+            Ok(Record {
+                number,
+                kind: inode.kind(),
+                name: name.clone(),
+            })
         };
         self.children.iter().map(record).collect()
     }
@@ -153,7 +180,9 @@ pub struct TextFile {
 
 impl fmt::Debug for TextFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TextFile").field("number", &self.metadata.number).finish_non_exhaustive()
+        f.debug_struct("TextFile")
+            .field("number", &self.metadata.number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -162,14 +191,22 @@ impl TextFile {
     #[must_use]
     pub fn new(device: u64, permissions: u32, text: Text) -> Arc<Self> {
         let metadata = metadata(device, raw::S_IFREG | permissions);
-        Arc::new(Self { metadata, text, taker: None })
+        Arc::new(Self {
+            metadata,
+            text,
+            taker: None,
+        })
     }
 
     /// A file that is also written.
     #[must_use]
     pub fn writable(device: u64, permissions: u32, text: Text, taker: Taker) -> Arc<Self> {
         let metadata = metadata(device, raw::S_IFREG | permissions);
-        Arc::new(Self { metadata, text, taker: Some(taker) })
+        Arc::new(Self {
+            metadata,
+            text,
+            taker: Some(taker),
+        })
     }
 }
 
@@ -186,7 +223,10 @@ impl Inode for TextFile {
         if flags & raw::O_ACCMODE != raw::O_RDONLY && self.taker.is_none() {
             return Err(Errno::EACCES);
         }
-        Ok(Arc::new(OpenText { inode: self, text: Mutex::new(Vec::new()) }))
+        Ok(Arc::new(OpenText {
+            inode: self,
+            text: Mutex::new(Vec::new()),
+        }))
     }
 }
 
@@ -232,7 +272,9 @@ pub struct TextLink {
 
 impl fmt::Debug for TextLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TextLink").field("number", &self.metadata.number).finish_non_exhaustive()
+        f.debug_struct("TextLink")
+            .field("number", &self.metadata.number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -240,7 +282,10 @@ impl TextLink {
     /// A link.
     #[must_use]
     pub fn new(device: u64, text: Text) -> Arc<Self> {
-        Arc::new(Self { metadata: metadata(device, raw::S_IFLNK | 0o777), text })
+        Arc::new(Self {
+            metadata: metadata(device, raw::S_IFLNK | 0o777),
+            text,
+        })
     }
 }
 
@@ -289,6 +334,11 @@ impl FileSystem for PseudoFs {
     }
 
     fn status(&self) -> Result<FsStatus> {
-        Ok(FsStatus { magic: self.magic, block_size: 4096, name_max: 255, ..FsStatus::default() })
+        Ok(FsStatus {
+            magic: self.magic,
+            block_size: 4096,
+            name_max: 255,
+            ..FsStatus::default()
+        })
     }
 }

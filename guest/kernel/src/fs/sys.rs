@@ -43,7 +43,10 @@ fn processors(mut tree: Tree) -> Tree {
         .fixed("offline", "\n")
         .fixed("isolated", "\n")
         .fixed("kernel_max", "63\n")
-        .directory("smt", |tree| tree.fixed("active", "0\n").fixed("control", "notsupported\n"))
+        .directory("smt", |tree| {
+            tree.fixed("active", "0\n")
+                .fixed("control", "notsupported\n")
+        })
 }
 
 fn node_memory() -> Vec<u8> {
@@ -72,7 +75,10 @@ fn large_pages(tree: Tree) -> Tree {
     tree.fixed("enabled", "always [madvise] never\n")
         .fixed("defrag", "always defer defer+madvise [madvise] never\n")
         .fixed("hpage_pmd_size", "2097152\n")
-        .fixed("shmem_enabled", "always within_size advise [never] deny force\n")
+        .fixed(
+            "shmem_enabled",
+            "always within_size advise [never] deny force\n",
+        )
         .fixed("use_zero_page", "1\n")
         .directory("khugepaged", |tree| tree.fixed("defrag", "1\n"))
 }
@@ -83,15 +89,14 @@ pub fn file_system() -> Arc<dyn FileSystem> {
     let root = Tree::new(super::mount::new_device())
         .directory("devices", |tree| {
             tree.directory("system", |tree| {
-                tree.directory("cpu", processors).directory("node", nodes).directory(
-                    "clocksource",
-                    |tree| {
+                tree.directory("cpu", processors)
+                    .directory("node", nodes)
+                    .directory("clocksource", |tree| {
                         tree.directory("clocksource0", |tree| {
                             tree.fixed("current_clocksource", "tsc\n")
                                 .fixed("available_clocksource", "tsc\n")
                         })
-                    },
-                )
+                    })
             })
             .directory("virtual", |tree| tree.directory("net", |tree| tree))
         })
@@ -104,13 +109,18 @@ pub fn file_system() -> Arc<dyn FileSystem> {
         })
         .directory("fs", |tree| tree.directory("cgroup", |tree| tree))
         .directory("class", |tree| {
-            tree.directory("net", |tree| tree).directory("dmi", |tree| tree)
+            tree.directory("net", |tree| tree)
+                .directory("dmi", |tree| tree)
         })
         .directory("block", |tree| tree)
         .directory("bus", |tree| tree)
         .directory("dev", |tree| tree)
         .directory("module", |tree| tree);
-    Arc::new(PseudoFs { name: "sysfs", magic: SYSFS_MAGIC, root: Arc::new(root) })
+    Arc::new(PseudoFs {
+        name: "sysfs",
+        magic: SYSFS_MAGIC,
+        root: Arc::new(root),
+    })
 }
 
 fn memory_max() -> Vec<u8> {
@@ -123,7 +133,10 @@ fn memory_current() -> Vec<u8> {
 
 fn memory_statistics() -> Vec<u8> {
     let mut out = String::from("anon 0\n");
-    out.push_str(&format!("file {}\nkernel 0\nshmem 0\nslab 0\n", super::pages::resident()));
+    out.push_str(&format!(
+        "file {}\nkernel 0\nshmem 0\nslab 0\n",
+        super::pages::resident()
+    ));
     out.into_bytes()
 }
 
@@ -154,5 +167,9 @@ pub fn control_group() -> Arc<dyn FileSystem> {
         .fixed("cpuset.mems.effective", "0\n")
         .fixed("pids.max", "max\n")
         .fixed("pids.current", "1\n");
-    Arc::new(PseudoFs { name: "cgroup2", magic: CGROUP2_MAGIC, root: Arc::new(root) })
+    Arc::new(PseudoFs {
+        name: "cgroup2",
+        magic: CGROUP2_MAGIC,
+        root: Arc::new(root),
+    })
 }

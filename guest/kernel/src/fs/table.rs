@@ -27,7 +27,10 @@ impl FileTable {
     /// None open.
     #[must_use]
     pub const fn new() -> Self {
-        Self { slots: Vec::new(), lowest_free: 0 }
+        Self {
+            slots: Vec::new(),
+            lowest_free: 0,
+        }
     }
 
     fn index(fd: i32) -> Result<usize> {
@@ -39,7 +42,8 @@ impl FileTable {
     /// # Errors
     /// `EBADF`.
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>> {
-        self.descriptor(fd).map(|descriptor| descriptor.file.clone())
+        self.descriptor(fd)
+            .map(|descriptor| descriptor.file.clone())
     }
 
     /// A descriptor.
@@ -86,7 +90,14 @@ impl FileTable {
     /// # Errors
     /// `EMFILE`.
     pub fn insert(&mut self, file: Arc<OpenFile>, close_on_exec: bool, limit: u64) -> Result<i32> {
-        self.insert_from(0, Descriptor { file, close_on_exec }, limit)
+        self.insert_from(
+            0,
+            Descriptor {
+                file,
+                close_on_exec,
+            },
+            limit,
+        )
     }
 
     /// Gives an open file a certain descriptor; returns what that was before.
@@ -129,7 +140,11 @@ impl FileTable {
     /// The descriptors that are open, ascending.
     #[must_use]
     pub fn numbers(&self) -> Vec<i32> {
-        let open = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+        let open = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.is_some());
         open.map(|(index, _)| index as i32).collect()
     }
 

@@ -53,12 +53,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// `ENOENT` for an empty path; `EXDEV` for one that `resolve` forbids.
-    pub fn new(
-        caller: &'a Caller,
-        start: &Location,
-        path: &'a [u8],
-        resolve: u64,
-    ) -> Result<Self> {
+    pub fn new(caller: &'a Caller, start: &Location, path: &'a [u8], resolve: u64) -> Result<Self> {
         if path.is_empty() {
             return Err(Errno::ENOENT);
         }
@@ -90,7 +85,11 @@ impl<'a> Walk<'a> {
     }
 
     fn root(&self) -> &Location {
-        if self.has(raw::RESOLVE_IN_ROOT) { &self.start } else { &self.caller.root }
+        if self.has(raw::RESOLVE_IN_ROOT) {
+            &self.start
+        } else {
+            &self.caller.root
+        }
     }
 
     fn move_to(&mut self, place: Location) -> Result<()> {
@@ -110,7 +109,10 @@ impl<'a> Walk<'a> {
         if rest.is_empty() {
             return None;
         }
-        let length = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+        let length = rest
+            .iter()
+            .position(|&byte| byte == b'/')
+            .unwrap_or(rest.len());
         let (name, after) = rest.split_at(length);
         let slashes = after.iter().take_while(|&&byte| byte == b'/').count();
         self.index += skipped + length + slashes;
@@ -141,7 +143,9 @@ impl<'a> Walk<'a> {
     /// As Linux' path resolution.
     pub fn to_end(&mut self, follow: Follow) -> Result<()> {
         loop {
-            let Last::Name(name, slashes) = self.to_parent()? else { return Ok(()) };
+            let Last::Name(name, slashes) = self.to_parent()? else {
+                return Ok(());
+            };
             let child = self.at.child(&name)?.ok_or(Errno::ENOENT)?;
             if child.inode().kind() == FileKind::Link && (slashes || follow == Follow::Yes) {
                 self.follow(&child, slashes)?;
@@ -211,6 +215,10 @@ impl<'a> Walk<'a> {
         if self.caller.credentials.is_root() {
             return Ok(());
         }
-        access::check(&self.at.metadata()?, access::EXECUTE, &self.caller.credentials)
+        access::check(
+            &self.at.metadata()?,
+            access::EXECUTE,
+            &self.caller.credentials,
+        )
     }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use guest_abi::fuse::{
-    CreateIn, Dirent, EntryOut, LinkIn, MkdirIn, MknodIn, OpenIn, OpenOut, Opcode, ReadIn,
+    CreateIn, Dirent, EntryOut, LinkIn, MkdirIn, MknodIn, Opcode, OpenIn, OpenOut, ReadIn,
     ReleaseIn, Rename2In,
 };
 use guest_hal::virtio::{Source, Target};
@@ -32,12 +32,20 @@ struct CreateOut {
 
 fn found(fs: &FuseFs, entry: &EntryOut) -> Found {
     let inode = (entry.nodeid != 0).then(|| FuseInode::of_entry(fs, entry) as Arc<dyn Inode>);
-    Found { inode, valid_until: validity(entry.entry_valid, entry.entry_valid_nsec) }
+    Found {
+        inode,
+        valid_until: validity(entry.entry_valid, entry.entry_valid_nsec),
+    }
 }
 
 impl FuseInode {
     const fn on_behalf(&self, opcode: Opcode, new: &NewInode<'_>) -> Request {
-        Request { opcode, node: self.node, owner: (new.uid, new.gid), interruptible: false }
+        Request {
+            opcode,
+            node: self.node,
+            owner: (new.uid, new.gid),
+            interruptible: false,
+        }
     }
 
     /// Makes something and does not open it.
@@ -45,15 +53,24 @@ impl FuseInode {
         let session = &self.fs.session;
         match FileKind::from_mode(new.mode) {
             Some(FileKind::Directory) => {
-                let ask = MkdirIn { mode: new.mode & !raw::S_IFMT, umask: 0 };
+                let ask = MkdirIn {
+                    mode: new.mode & !raw::S_IFMT,
+                    umask: 0,
+                };
                 session.ask(self.on_behalf(Opcode::Mkdir, new), &ask, &[name])
             }
-            Some(FileKind::Link) => {
-                session.ask(self.on_behalf(Opcode::Symlink, new), &(), &[name, new.target])
-            }
+            Some(FileKind::Link) => session.ask(
+                self.on_behalf(Opcode::Symlink, new),
+                &(),
+                &[name, new.target],
+            ),
             _ => {
                 let rdev = new.represented as u32;
-                let ask = MknodIn { mode: new.mode, rdev, ..MknodIn::default() };
+                let ask = MknodIn {
+                    mode: new.mode,
+                    rdev,
+                    ..MknodIn::default()
+                };
                 session.ask(self.on_behalf(Opcode::Mknod, new), &ask, &[name])
             }
         }
@@ -62,14 +79,25 @@ impl FuseInode {
     /// Makes a regular file and opens it.
     fn make_open(&self, name: &[u8], new: &NewInode<'_>, flags: u32) -> Result<Created> {
         let flags = flags | raw::O_CREAT | raw::O_EXCL;
-        let ask = CreateIn { flags, mode: new.mode & !raw::S_IFMT, umask: 0, open_flags: 0 };
+        let ask = CreateIn {
+            flags,
+            mode: new.mode & !raw::S_IFMT,
+            umask: 0,
+            open_flags: 0,
+        };
         let request = self.on_behalf(Opcode::Create, new);
         let reply: CreateOut = self.fs.session.ask(request, &ask, &[name])?;
         let inode = FuseInode::of_entry(&self.fs, &reply.entry);
         let handle = Handle::of(&inode, &reply.open, flags);
         let file = Arc::new(FuseFile::new(inode.clone(), handle));
         let valid_until = validity(reply.entry.entry_valid, reply.entry.entry_valid_nsec);
-        Ok(Created { found: Found { inode: Some(inode), valid_until }, file: Some(file) })
+        Ok(Created {
+            found: Found {
+                inode: Some(inode),
+                valid_until,
+            },
+            file: Some(file),
+        })
     }
 
     /// Reads the whole listing through an open directory.
@@ -78,10 +106,18 @@ impl FuseInode {
         let mut buffer = alloc::vec![0; LISTING];
         let mut offset = 0;
         loop {
-            let ask = ReadIn { fh, offset, size: LISTING as u32, ..ReadIn::default() };
+            let ask = ReadIn {
+                fh,
+                offset,
+                size: LISTING as u32,
+                ..ReadIn::default()
+            };
             let send = [Source::Bytes(ask.as_bytes())];
             let into = &mut [Target::Bytes(&mut buffer)];
-            let length = self.fs.session.call(self.request(Opcode::Readdir), &send, into)?;
+            let length = self
+                .fs
+                .session
+                .call(self.request(Opcode::Readdir), &send, into)?;
             let page = buffer.get(..length).ok_or(Errno::EIO)?;
             match parse_listing(page, &mut records) {
                 Some(next) if next != offset => offset = next,
@@ -95,13 +131,21 @@ impl FuseInode {
 fn parse_listing(mut bytes: &[u8], records: &mut Vec<Record>) -> Option<u64> {
     let mut last = None;
     while let Some((head, rest)) = front::<Dirent>(bytes) {
-        let Some(name) = rest.get(..head.namelen as usize) else { break };
+        let Some(name) = rest.get(..head.namelen as usize) else {
+            break;
+        };
         let kind = FileKind::from_mode(head.kind << 12).unwrap_or(FileKind::Regular);
         if name != b"." && name != b".." {
-            records.push(Record { number: head.ino, kind, name: name.into() });
+            records.push(Record {
+                number: head.ino,
+                kind,
+                name: name.into(),
+            });
         }
         last = Some(head.off);
-        bytes = bytes.get(Dirent::record_len(name.len())..).unwrap_or_default();
+        bytes = bytes
+            .get(Dirent::record_len(name.len())..)
+            .unwrap_or_default();
     }
     last
 }
@@ -122,12 +166,24 @@ impl Directory for FuseInode {
     }
 
     fn list(&self) -> Result<Vec<Record>> {
-        let ask = OpenIn { flags: raw::O_RDONLY | raw::O_DIRECTORY, open_flags: 0 };
-        let open: OpenOut = self.fs.session.ask(self.request(Opcode::Opendir), &ask, &[])?;
+        let ask = OpenIn {
+            flags: raw::O_RDONLY | raw::O_DIRECTORY,
+            open_flags: 0,
+        };
+        let open: OpenOut = self
+            .fs
+            .session
+            .ask(self.request(Opcode::Opendir), &ask, &[])?;
         let records = self.read_listing(open.fh);
-        let ask = ReleaseIn { fh: open.fh, ..ReleaseIn::default() };
+        let ask = ReleaseIn {
+            fh: open.fh,
+            ..ReleaseIn::default()
+        };
         // A server that cannot close has nothing to tell the program.
-        let _: Result<()> = self.fs.session.ask(self.request(Opcode::Releasedir), &ask, &[]);
+        let _: Result<()> = self
+            .fs
+            .session
+            .ask(self.request(Opcode::Releasedir), &ask, &[]);
         records
     }
 
@@ -145,28 +201,46 @@ impl Changeable for FuseInode {
             return self.make_open(name, new, flags);
         }
         let entry = self.make(name, new)?;
-        Ok(Created { found: found(&self.fs, &entry), file: None })
+        Ok(Created {
+            found: found(&self.fs, &entry),
+            file: None,
+        })
     }
 
     fn link(&self, name: &[u8], inode: &Arc<dyn Inode>) -> Result<Found> {
         let target = fuse(inode)?;
-        let ask = LinkIn { oldnodeid: target.node };
-        let entry: EntryOut = self.fs.session.ask(self.request(Opcode::Link), &ask, &[name])?;
+        let ask = LinkIn {
+            oldnodeid: target.node,
+        };
+        let entry: EntryOut = self
+            .fs
+            .session
+            .ask(self.request(Opcode::Link), &ask, &[name])?;
         self.forget_attributes();
         Ok(found(&self.fs, &entry))
     }
 
     fn remove(&self, name: &[u8], directory: bool) -> Result<()> {
-        let opcode = if directory { Opcode::Rmdir } else { Opcode::Unlink };
+        let opcode = if directory {
+            Opcode::Rmdir
+        } else {
+            Opcode::Unlink
+        };
         self.forget_attributes();
         self.fs.session.ask(self.request(opcode), &(), &[name])
     }
 
     fn rename(&self, name: &[u8], to: &Arc<dyn Inode>, to_name: &[u8], flags: u32) -> Result<()> {
         let target = fuse(to)?;
-        let ask = Rename2In { newdir: target.node, flags, padding: 0 };
+        let ask = Rename2In {
+            newdir: target.node,
+            flags,
+            padding: 0,
+        };
         self.forget_attributes();
         target.forget_attributes();
-        self.fs.session.ask(self.request(Opcode::Rename2), &ask, &[name, to_name])
+        self.fs
+            .session
+            .ask(self.request(Opcode::Rename2), &ask, &[name, to_name])
     }
 }

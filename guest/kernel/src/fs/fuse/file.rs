@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use guest_abi::fuse::{
-    FSYNC_FDATASYNC, FallocateIn, FlushIn, FsyncIn, LseekIn, LseekOut, OpenIn, OpenOut, Opcode,
+    FSYNC_FDATASYNC, FallocateIn, FlushIn, FsyncIn, LseekIn, LseekOut, Opcode, OpenIn, OpenOut,
     ReadIn, ReleaseIn, SetattrIn, WriteIn, WriteOut, setattr,
 };
 use guest_hal::memory::Extent;
@@ -31,19 +31,34 @@ pub struct Handle {
 
 impl Handle {
     pub(super) fn open(inode: &FuseInode, flags: u32) -> Result<Arc<Self>> {
-        let ask = OpenIn { flags, open_flags: 0 };
-        let reply: OpenOut = inode.fs.session.ask(inode.request(Opcode::Open), &ask, &[])?;
+        let ask = OpenIn {
+            flags,
+            open_flags: 0,
+        };
+        let reply: OpenOut = inode
+            .fs
+            .session
+            .ask(inode.request(Opcode::Open), &ask, &[])?;
         Ok(Self::of(inode, &reply, flags))
     }
 
     pub(super) fn of(inode: &FuseInode, reply: &OpenOut, flags: u32) -> Arc<Self> {
-        Arc::new(Self { fs: inode.fs.clone(), node: inode.node, fh: reply.fh, flags })
+        Arc::new(Self {
+            fs: inode.fs.clone(),
+            node: inode.node,
+            fh: reply.fh,
+            flags,
+        })
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let ask = ReleaseIn { fh: self.fh, flags: self.flags, ..ReleaseIn::default() };
+        let ask = ReleaseIn {
+            fh: self.fh,
+            flags: self.flags,
+            ..ReleaseIn::default()
+        };
         let request = Request::new(Opcode::Release, self.node);
         // A server that cannot close has nothing to tell the program.
         let _: Result<()> = self.fs.session.ask(request, &ask, &[]);
@@ -76,10 +91,19 @@ fn read_all(
     let mut done = 0;
     while done < length {
         let size = (length - done).min(inode.fs.session.transfer_max());
-        let ask = ReadIn { fh, offset: offset + done, size: size as u32, ..ReadIn::default() };
+        let ask = ReadIn {
+            fh,
+            offset: offset + done,
+            size: size as u32,
+            ..ReadIn::default()
+        };
         let send = [Source::Bytes(ask.as_bytes())];
         let into = &mut [Target::Extent(extent, at + done, size)];
-        let got = match inode.fs.session.call(inode.request(Opcode::Read), &send, into) {
+        let got = match inode
+            .fs
+            .session
+            .call(inode.request(Opcode::Read), &send, into)
+        {
             Err(_) if done > 0 => break,
             result => (result? as u64).min(size),
         };
@@ -149,19 +173,33 @@ impl FuseFile {
     }
 
     fn send(&self, ask: &WriteIn, from: Source<'_>) -> Result<u64> {
-        send_write(&self.inode.fs.session, self.inode.request(Opcode::Write), ask, from)
+        send_write(
+            &self.inode.fs.session,
+            self.inode.request(Opcode::Write),
+            ask,
+            from,
+        )
     }
 
     fn write_request(&self, offset: u64, size: u64, flags: u32) -> WriteIn {
         let flags = flags & !raw::O_ACCMODE | (self.handle.flags & raw::O_ACCMODE);
-        WriteIn { fh: self.handle.fh, offset, size: size as u32, flags, ..WriteIn::default() }
+        WriteIn {
+            fh: self.handle.fh,
+            offset,
+            size: size as u32,
+            flags,
+            ..WriteIn::default()
+        }
     }
 
     /// Moves the program's bytes to the server by way of a bounce buffer, and to the pages
     /// that are cached; whether all that was to be moved was.
     fn write_piece(&self, io: Io, at: u64, from: &mut Origin<'_>, bounce: &Extent) -> Result<bool> {
         let before = from.done();
-        let size = from.remaining().min(bounce::SIZE).min(self.inode.fs.session.transfer_max());
+        let size = from
+            .remaining()
+            .min(bounce::SIZE)
+            .min(self.inode.fs.session.transfer_max());
         let taken = from.take_extent(bounce, 0, size);
         let size = from.done() - before;
         if size == 0 {
@@ -201,7 +239,11 @@ impl File for FuseFile {
     fn write(&self, io: Io, from: &mut Origin<'_>) -> Result<()> {
         bounce::with(|bounce| {
             let append = io.is_append();
-            let mut at = if append { self.inode.refresh()?.size } else { io.offset() };
+            let mut at = if append {
+                self.inode.refresh()?.size
+            } else {
+                io.offset()
+            };
             while from.remaining() > 0 {
                 let before = from.done();
                 if !self.write_piece(io, at, from, bounce)? {
@@ -219,7 +261,12 @@ impl File for FuseFile {
 
     fn seek(&self, offset: i64, whence: u32) -> Result<u64> {
         let offset = offset.cast_unsigned();
-        let ask = LseekIn { fh: self.handle.fh, offset, whence, padding: 0 };
+        let ask = LseekIn {
+            fh: self.handle.fh,
+            offset,
+            whence,
+            padding: 0,
+        };
         let request = self.inode.request(Opcode::Lseek);
         let reply: LseekOut = self.inode.fs.session.ask(request, &ask, &[])?;
         Ok(reply.offset)
@@ -229,8 +276,15 @@ impl File for FuseFile {
         if !self.inode.locked.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let ask = FlushIn { fh: self.handle.fh, lock_owner: owner, ..FlushIn::default() };
-        self.inode.fs.session.ask(self.inode.request(Opcode::Flush), &ask, &[])
+        let ask = FlushIn {
+            fh: self.handle.fh,
+            lock_owner: owner,
+            ..FlushIn::default()
+        };
+        self.inode
+            .fs
+            .session
+            .ask(self.inode.request(Opcode::Flush), &ask, &[])
     }
 
     fn as_regular(&self) -> Option<&dyn Regular> {
@@ -249,7 +303,12 @@ impl Regular for FuseFile {
 
     fn truncate(&self, size: u64) -> Result<()> {
         let valid = setattr::SIZE | setattr::FH;
-        self.inode.set(&SetattrIn { valid, fh: self.handle.fh, size, ..SetattrIn::default() })
+        self.inode.set(&SetattrIn {
+            valid,
+            fh: self.handle.fh,
+            size,
+            ..SetattrIn::default()
+        })
     }
 
     fn sync(&self, data_only: bool) -> Result<()> {
@@ -257,12 +316,25 @@ impl Regular for FuseFile {
             return Ok(());
         }
         let fsync_flags = if data_only { FSYNC_FDATASYNC } else { 0 };
-        let ask = FsyncIn { fh: self.handle.fh, fsync_flags, padding: 0 };
-        self.inode.fs.session.ask(self.inode.request(Opcode::Fsync), &ask, &[])
+        let ask = FsyncIn {
+            fh: self.handle.fh,
+            fsync_flags,
+            padding: 0,
+        };
+        self.inode
+            .fs
+            .session
+            .ask(self.inode.request(Opcode::Fsync), &ask, &[])
     }
 
     fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<()> {
-        let ask = FallocateIn { fh: self.handle.fh, offset, length, mode, padding: 0 };
+        let ask = FallocateIn {
+            fh: self.handle.fh,
+            offset,
+            length,
+            mode,
+            padding: 0,
+        };
         let request = self.inode.request(Opcode::Fallocate);
         let () = self.inode.fs.session.ask(request, &ask, &[])?;
         if mode & (raw::FALLOC_FL_PUNCH_HOLE | raw::FALLOC_FL_ZERO_RANGE) != 0 {
@@ -274,12 +346,17 @@ impl Regular for FuseFile {
 
     fn read_into_extent(&self, offset: u64, extent: &Extent, at: u64, length: u64) -> Result<u64> {
         let length = length.min(self.inode.known_size().saturating_sub(offset));
-        self.inode.pages().copy_out(self, offset, (extent, at), length)
+        self.inode
+            .pages()
+            .copy_out(self, offset, (extent, at), length)
     }
 
     fn pages(&self) -> Result<Arc<PageStore>> {
         let backing = Self::new(self.inode.clone(), self.handle.clone());
-        Ok(PageStore::new(self.inode.pages().clone(), Arc::new(backing)))
+        Ok(PageStore::new(
+            self.inode.pages().clone(),
+            Arc::new(backing),
+        ))
     }
 }
 

@@ -16,10 +16,10 @@ mod locks;
 mod node;
 pub mod session;
 
-pub(super) use file::send_write;
 pub use file::FuseFile;
-pub(super) use node::{metadata, wire_change};
+pub(super) use file::send_write;
 pub use node::FuseInode;
+pub(super) use node::{metadata, wire_change};
 pub use session::{Request, Session, Transport};
 
 use alloc::collections::VecDeque;
@@ -60,7 +60,9 @@ pub struct FuseFs {
 
 impl fmt::Debug for FuseFs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FuseFs").field("usage", &self.usage).finish_non_exhaustive()
+        f.debug_struct("FuseFs")
+            .field("usage", &self.usage)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,7 +91,9 @@ impl FuseFs {
     }
 
     fn this(&self) -> Arc<Self> {
-        self.this.upgrade().expect("a file system is only used by reference")
+        self.this
+            .upgrade()
+            .expect("a file system is only used by reference")
     }
 
     /// Keeps a handle for a while after its last use.
@@ -98,7 +102,11 @@ impl FuseFs {
             let mut idle = self.idle.lock();
             idle.retain(|kept| !Arc::ptr_eq(kept, &handle));
             idle.push_back(handle);
-            if idle.len() > IDLE_HANDLES { idle.pop_front() } else { None }
+            if idle.len() > IDLE_HANDLES {
+                idle.pop_front()
+            } else {
+                None
+            }
         };
         drop(old);
     }
@@ -114,7 +122,9 @@ impl FileSystem for FuseFs {
     }
 
     fn status(&self) -> Result<FsStatus> {
-        let reply: StatfsOut = self.session.ask(Request::new(Opcode::Statfs, ROOT_ID), &(), &[])?;
+        let reply: StatfsOut = self
+            .session
+            .ask(Request::new(Opcode::Statfs, ROOT_ID), &(), &[])?;
         Ok(FsStatus {
             magic: 0x6573_5546,
             block_size: u64::from(reply.frsize.max(1)),

@@ -22,7 +22,9 @@ use crate::{Errno, Result};
 
 /// Until when something that is valid for a while may be believed.
 pub(super) fn validity(seconds: u64, nanos: u32) -> Nanos {
-    let length = seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(nanos));
+    let length = seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::from(nanos));
     if length == 0 {
         return Nanos(0);
     }
@@ -52,12 +54,17 @@ struct Attributes {
 
 impl fmt::Debug for FuseInode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FuseInode").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("FuseInode")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
 fn stamp(seconds: u64, nanos: u32) -> Timestamp {
-    Timestamp { seconds: seconds.cast_signed(), nanos }
+    Timestamp {
+        seconds: seconds.cast_signed(),
+        nanos,
+    }
 }
 
 /// Attributes as the server sends them.
@@ -91,7 +98,11 @@ impl FuseInode {
             node,
             kind: metadata.kind(),
             lookups: AtomicU64::new(0),
-            attributes: Mutex::new(Attributes { metadata, valid_until, own_change: false }),
+            attributes: Mutex::new(Attributes {
+                metadata,
+                valid_until,
+                own_change: false,
+            }),
             pages: Once::new(),
             text: Once::new(),
             reader: Mutex::new(Weak::new()),
@@ -143,10 +154,15 @@ impl FuseInode {
 
     /// Forgets cached pages; those that are mapped are read again.
     pub(super) fn drop_pages(&self) {
-        let Some(pages) = self.pages.get() else { return };
+        let Some(pages) = self.pages.get() else {
+            return;
+        };
         let reader = self.reader.lock().upgrade();
-        let backing =
-            reader.map(|handle| ServerBacking { inode: self, handle, end: self.known_size() });
+        let backing = reader.map(|handle| ServerBacking {
+            inode: self,
+            handle,
+            end: self.known_size(),
+        });
         pages.invalidate(backing.as_ref().map(|backing| backing as &dyn Backing));
     }
 
@@ -154,7 +170,10 @@ impl FuseInode {
     pub(super) fn refresh(&self) -> Result<Metadata> {
         let request = self.request(Opcode::Getattr);
         let reply: AttrOut = self.fs.session.ask(request, &GetattrIn::default(), &[])?;
-        self.learn(&reply.attr, validity(reply.attr_valid, reply.attr_valid_nsec));
+        self.learn(
+            &reply.attr,
+            validity(reply.attr_valid, reply.attr_valid_nsec),
+        );
         Ok(self.attributes.lock().metadata)
     }
 
@@ -223,7 +242,10 @@ impl FuseInode {
         if wanted.valid & setattr::SIZE != 0 {
             self.resized(wanted.size);
         }
-        self.learn(&reply.attr, validity(reply.attr_valid, reply.attr_valid_nsec));
+        self.learn(
+            &reply.attr,
+            validity(reply.attr_valid, reply.attr_valid_nsec),
+        );
         Ok(())
     }
 }
@@ -299,7 +321,11 @@ impl Inode for FuseInode {
         if flags & raw::O_TRUNC != 0 {
             self.resized(0);
         }
-        if lower { self.metadata() } else { self.refresh() }?;
+        if lower {
+            self.metadata()
+        } else {
+            self.refresh()
+        }?;
         if only_reads {
             self.set_reader(&handle);
         }
@@ -322,7 +348,10 @@ impl Link for FuseInode {
         }
         let mut text = alloc::vec![0; 4096];
         let into = &mut [Target::Bytes(&mut text)];
-        let length = self.fs.session.call(self.request(Opcode::Readlink), &[], into)?;
+        let length = self
+            .fs
+            .session
+            .call(self.request(Opcode::Readlink), &[], into)?;
         text.truncate(length);
         text.shrink_to_fit();
         Ok(self.text.call_once(|| text).clone())
@@ -332,7 +361,9 @@ impl Link for FuseInode {
 impl Drop for FuseInode {
     fn drop(&mut self) {
         if self.node != ROOT_ID {
-            self.fs.session.forget(self.node, self.lookups.load(Ordering::Relaxed));
+            self.fs
+                .session
+                .forget(self.node, self.lookups.load(Ordering::Relaxed));
         }
     }
 }

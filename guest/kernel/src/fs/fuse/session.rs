@@ -55,7 +55,12 @@ impl Request {
     /// For the kernel.
     #[must_use]
     pub const fn new(opcode: Opcode, node: u64) -> Self {
-        Self { opcode, node, owner: (0, 0), interruptible: false }
+        Self {
+            opcode,
+            node,
+            owner: (0, 0),
+            interruptible: false,
+        }
     }
 }
 
@@ -76,7 +81,12 @@ impl Session {
     pub fn open(transport: Arc<dyn Transport>) -> Result<Self> {
         let unique = AtomicU64::new(2);
         let forgotten = Mutex::new(Vec::new());
-        let mut session = Self { transport, unique, transfer_max: 4096, forgotten };
+        let mut session = Self {
+            transport,
+            unique,
+            transfer_max: 4096,
+            forgotten,
+        };
         let flags = init::ASYNC_READ
             | init::POSIX_LOCKS
             | init::FLOCK_LOCKS
@@ -88,7 +98,13 @@ impl Session {
             | init::DO_READDIRPLUS
             | init::PARALLEL_DIROPS;
         let max_readahead = TRANSFER_MAX as u32;
-        let ask = InitIn { major: MAJOR, minor: MINOR, max_readahead, flags, ..InitIn::default() };
+        let ask = InitIn {
+            major: MAJOR,
+            minor: MINOR,
+            max_readahead,
+            flags,
+            ..InitIn::default()
+        };
         let reply: InitOut = session.ask(Request::new(Opcode::Init, 0), &ask, &[])?;
         if reply.major != MAJOR {
             return Err(Errno::EPROTO);
@@ -131,16 +147,21 @@ impl Session {
         let mut reply = [0u8; size_of::<OutHeader>()];
         let length = {
             let mut sources = Pieces::new(Source::Bytes(header.as_bytes()));
-            send.iter().for_each(|piece| sources.push(copy_source(piece)));
+            send.iter()
+                .for_each(|piece| sources.push(copy_source(piece)));
             let mut targets: [Target<'_>; PIECES] =
                 core::array::from_fn(|_| Target::Bytes(&mut []));
             let count = receive.len() + 1;
             let head = core::iter::once(Target::Bytes(&mut reply));
             let all = head.chain(receive.iter_mut().map(borrow_target));
-            targets.iter_mut().zip(all).for_each(|(slot, piece)| *slot = piece);
+            targets
+                .iter_mut()
+                .zip(all)
+                .for_each(|(slot, piece)| *slot = piece);
             let targets = targets.get_mut(..count).ok_or(Errno::EIO)?;
             let sources = sources.all().ok_or(Errno::EIO)?;
-            self.transport.exchange(header.unique, sources, targets, request.interruptible)?
+            self.transport
+                .exchange(header.unique, sources, targets, request.interruptible)?
         };
         body_length(&reply, header.unique, length)
     }
@@ -160,7 +181,10 @@ impl Session {
         let mut count = 0;
         let separated = names.iter().flat_map(|name| [*name, b"\0".as_slice()]);
         let pieces = core::iter::once(input.as_bytes()).chain(separated);
-        for (slot, piece) in send.iter_mut().zip(pieces.filter(|piece| !piece.is_empty())) {
+        for (slot, piece) in send
+            .iter_mut()
+            .zip(pieces.filter(|piece| !piece.is_empty()))
+        {
             *slot = Source::Bytes(piece);
             count += 1;
         }
@@ -168,7 +192,11 @@ impl Session {
         let mut into = [Target::Bytes(output.as_mut_bytes())];
         let into = into.get_mut(..usize::from(wanted > 0)).unwrap_or_default();
         let length = self.call(request, send, into)?;
-        if length < wanted { Err(Errno::EIO) } else { Ok(output) }
+        if length < wanted {
+            Err(Errno::EIO)
+        } else {
+            Ok(output)
+        }
     }
 
     /// Gives lookups of a node back, some time.
@@ -184,12 +212,17 @@ impl Session {
             }
             core::mem::take(&mut *forgotten)
         };
-        let head = BatchForgetIn { count: batch.len() as u32, dummy: 0 };
+        let head = BatchForgetIn {
+            count: batch.len() as u32,
+            dummy: 0,
+        };
         let body = size_of::<BatchForgetIn>() + batch.as_bytes().len();
         let header = self.header(Request::new(Opcode::BatchForget, 0), body as u64);
         let send = [header.as_bytes(), head.as_bytes(), batch.as_bytes()].map(Source::Bytes);
         // There is no reply; a broken device shows at the next request.
-        let _ = self.transport.exchange(header.unique, &send, &mut [], false);
+        let _ = self
+            .transport
+            .exchange(header.unique, &send, &mut [], false);
     }
 }
 
@@ -201,7 +234,10 @@ struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     fn new(first: Source<'a>) -> Self {
-        let mut pieces = Self { list: [const { Source::Bytes(&[]) }; PIECES], count: 0 };
+        let mut pieces = Self {
+            list: [const { Source::Bytes(&[]) }; PIECES],
+            count: 0,
+        };
         pieces.push(first);
         pieces
     }

@@ -129,7 +129,11 @@ impl Content {
             return self.pages.next(offset, size, true).ok_or(Errno::ENXIO);
         }
         let start = offset.max(shown);
-        Ok(self.pages.next(start, size, false).unwrap_or(size).min(size))
+        Ok(self
+            .pages
+            .next(start, size, false)
+            .unwrap_or(size)
+            .min(size))
     }
 }
 
@@ -140,7 +144,11 @@ impl Backing for Content {
 
     fn fetch(&self, offset: u64, extent: &Extent, at: u64, length: u64) -> Result<u64> {
         let length = length.min(self.end().saturating_sub(offset));
-        let lower = self.lower.as_ref().and_then(|lower| lower.as_regular()).ok_or(Errno::EIO)?;
+        let lower = self
+            .lower
+            .as_ref()
+            .and_then(|lower| lower.as_regular())
+            .ok_or(Errno::EIO)?;
         let got = lower.read_into_extent(offset, extent, at, length)?;
         // If the lower file became shorter, what it had is zero now.
         Ok(if got == 0 { length } else { got })

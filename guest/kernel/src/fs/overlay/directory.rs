@@ -57,7 +57,11 @@ impl OverlayInode {
 
     /// The ability of the directory below, if it shows through.
     fn below(&self, opaque: bool) -> Option<&dyn Directory> {
-        if opaque { None } else { self.lower.as_ref().and_then(|lower| lower.as_directory()) }
+        if opaque {
+            None
+        } else {
+            self.lower.as_ref().and_then(|lower| lower.as_directory())
+        }
     }
 
     fn below_lookup(&self, name: &[u8], opaque: bool) -> Result<Found> {
@@ -101,7 +105,11 @@ impl OverlayInode {
 
     /// Checks that a directory has no names.
     fn check_empty(&self) -> Result<()> {
-        if self.list()?.is_empty() { Ok(()) } else { Err(Errno::ENOTEMPTY) }
+        if self.list()?.is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::ENOTEMPTY)
+        }
     }
 
     /// Checks that one inode may take the name of another.
@@ -116,7 +124,11 @@ impl OverlayInode {
 
     /// An inode has lost a name.
     fn unlinked(&self) -> Result<()> {
-        self.count_links(if self.kind == FileKind::Directory { -2 } else { -1 })
+        self.count_links(if self.kind == FileKind::Directory {
+            -2
+        } else {
+            -1
+        })
     }
 
     fn exchange(&self, name: &[u8], to: &Self, to_name: &[u8]) -> Result<()> {
@@ -138,7 +150,11 @@ impl OverlayInode {
         for (name, slot) in slots {
             if let Slot::Present(inode) = slot {
                 let number = inode.metadata()?.number;
-                records.push(Record { number, kind: inode.kind, name: name.clone() });
+                records.push(Record {
+                    number,
+                    kind: inode.kind,
+                    name: name.clone(),
+                });
             }
             hidden.push(name);
         }
@@ -184,7 +200,10 @@ impl Changeable for OverlayInode {
         }
         let inode = Self::new(&self.fs, new);
         self.put(name, &inode)?;
-        Ok(Created { found: Found::for_good(Some(inode)), file: None })
+        Ok(Created {
+            found: Found::for_good(Some(inode)),
+            file: None,
+        })
     }
 
     fn create_unnamed(&self, new: &NewInode<'_>) -> Result<Arc<dyn Inode>> {

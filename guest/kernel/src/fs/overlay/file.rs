@@ -32,7 +32,11 @@ impl OverlayFile {
             inode.resize(0)?;
         }
         let writable = flags & raw::O_ACCMODE != raw::O_RDONLY;
-        let file = Self { inode, writable, lower: Once::new() };
+        let file = Self {
+            inode,
+            writable,
+            lower: Once::new(),
+        };
         if file.inode.content().is_none() {
             file.lower()?;
         }
@@ -62,7 +66,11 @@ impl OverlayFile {
         let seals = self.inode.seals().unwrap_or(0);
         let sealed = seals & (raw::F_SEAL_WRITE | raw::F_SEAL_FUTURE_WRITE) != 0;
         let grows = seals & raw::F_SEAL_GROW != 0 && end > content.size();
-        if sealed || grows { Err(Errno::EPERM) } else { Ok(()) }
+        if sealed || grows {
+            Err(Errno::EPERM)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -76,7 +84,11 @@ impl File for OverlayFile {
 
     fn write(&self, io: Io, from: &mut Origin<'_>) -> Result<()> {
         let content = self.inode.own_content()?;
-        let offset = if io.is_append() { content.size() } else { io.offset() };
+        let offset = if io.is_append() {
+            content.size()
+        } else {
+            io.offset()
+        };
         self.check_seals(&content, offset.saturating_add(from.remaining()))?;
         let result = content.write(offset, from);
         self.inode.touch()?;
@@ -137,10 +149,14 @@ impl Regular for OverlayFile {
 
     fn read_into_extent(&self, offset: u64, extent: &Extent, at: u64, length: u64) -> Result<u64> {
         let Some(content) = self.inode.content() else {
-            return self.lower_regular()?.read_into_extent(offset, extent, at, length);
+            return self
+                .lower_regular()?
+                .read_into_extent(offset, extent, at, length);
         };
         let length = length.min(content.size().saturating_sub(offset));
-        content.pages.copy_out(&*content, offset, (extent, at), length)
+        content
+            .pages
+            .copy_out(&*content, offset, (extent, at), length)
     }
 
     fn pages(&self) -> Result<Arc<PageStore>> {

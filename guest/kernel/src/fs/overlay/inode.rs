@@ -53,7 +53,9 @@ pub(super) enum Body {
 
 impl fmt::Debug for OverlayInode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OverlayInode").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("OverlayInode")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,7 +71,10 @@ impl OverlayInode {
             FileKind::Directory => {
                 metadata.links = 2;
                 metadata.size = 4096;
-                Body::Directory(Names { slots: BTreeMap::new(), opaque: true })
+                Body::Directory(Names {
+                    slots: BTreeMap::new(),
+                    opaque: true,
+                })
             }
             FileKind::Regular => Body::Regular(Some(Content::empty())),
             FileKind::Link => {
@@ -79,22 +84,41 @@ impl OverlayInode {
             FileKind::Fifo => Body::Fifo(None),
             _ => Body::Other,
         };
-        Self::make(fs, kind, None, State { own: Some(metadata), body, seals: None })
+        Self::make(
+            fs,
+            kind,
+            None,
+            State {
+                own: Some(metadata),
+                body,
+                seals: None,
+            },
+        )
     }
 
     /// What stands for a lower inode.
     pub(super) fn over(fs: &Arc<OverlayFs>, lower: Arc<dyn Inode>) -> Arc<Self> {
         let kind = lower.kind();
         let body = match kind {
-            FileKind::Directory => {
-                Body::Directory(Names { slots: BTreeMap::new(), opaque: false })
-            }
+            FileKind::Directory => Body::Directory(Names {
+                slots: BTreeMap::new(),
+                opaque: false,
+            }),
             FileKind::Regular => Body::Regular(None),
             FileKind::Link => Body::Link(None),
             FileKind::Fifo => Body::Fifo(None),
             _ => Body::Other,
         };
-        Self::make(fs, kind, Some(lower), State { own: None, body, seals: None })
+        Self::make(
+            fs,
+            kind,
+            Some(lower),
+            State {
+                own: None,
+                body,
+                seals: None,
+            },
+        )
     }
 
     fn make(
@@ -103,7 +127,12 @@ impl OverlayInode {
         lower: Option<Arc<dyn Inode>>,
         state: State,
     ) -> Arc<Self> {
-        Arc::new(Self { fs: fs.clone(), kind, lower, state: Mutex::new(state) })
+        Arc::new(Self {
+            fs: fs.clone(),
+            kind,
+            lower,
+            state: Mutex::new(state),
+        })
     }
 
     /// A file without a name that may be sealed, for `memfd_create`.
@@ -142,7 +171,10 @@ impl OverlayInode {
     /// What the lower file system says, with this one's device.
     fn lower_metadata(&self) -> Result<Metadata> {
         let lower = self.lower.as_ref().ok_or(Errno::EIO)?;
-        Ok(Metadata { device: self.fs.device, ..lower.metadata()? })
+        Ok(Metadata {
+            device: self.fs.device,
+            ..lower.metadata()?
+        })
     }
 
     /// Changes the metadata of this inode, which are its own from now on.
@@ -224,7 +256,11 @@ impl OverlayInode {
         }
         let content = self.own_content()?;
         let grows = size > content.size();
-        let forbidden = if grows { raw::F_SEAL_GROW } else { raw::F_SEAL_SHRINK };
+        let forbidden = if grows {
+            raw::F_SEAL_GROW
+        } else {
+            raw::F_SEAL_SHRINK
+        };
         if size != content.size() && seals & forbidden != 0 {
             return Err(Errno::EPERM);
         }

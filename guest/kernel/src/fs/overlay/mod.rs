@@ -51,7 +51,9 @@ pub struct OverlayFs {
 
 impl fmt::Debug for OverlayFs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OverlayFs").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("OverlayFs")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,7 +97,9 @@ impl OverlayFs {
     }
 
     fn this(&self) -> Arc<Self> {
-        self.this.upgrade().expect("a file system is only used by reference")
+        self.this
+            .upgrade()
+            .expect("a file system is only used by reference")
     }
 
     fn new_number(&self) -> u64 {
@@ -150,7 +154,10 @@ impl FileSystem for OverlayFs {
 
     fn status(&self) -> Result<FsStatus> {
         if let Some(lower) = &self.lower {
-            return Ok(FsStatus { magic: OVERLAY_MAGIC, ..lower.status()? });
+            return Ok(FsStatus {
+                magic: OVERLAY_MAGIC,
+                ..lower.status()?
+            });
         }
         let blocks = super::memory_limit() / 4096 / 2;
         Ok(FsStatus {

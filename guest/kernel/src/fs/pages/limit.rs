@@ -55,7 +55,10 @@ pub(super) fn make_room(for_whom: &Pages, bytes: u64) {
     }
     let mut caches: Vec<Arc<Pages>> = CACHES.lock().iter().filter_map(Weak::upgrade).collect();
     caches.sort_by_key(|cache| {
-        (core::ptr::eq(&raw const **cache, for_whom), cache.used.load(Ordering::Relaxed))
+        (
+            core::ptr::eq(&raw const **cache, for_whom),
+            cache.used.load(Ordering::Relaxed),
+        )
     });
     for cache in caches {
         if resident() + bytes <= limit / 4 * 3 {

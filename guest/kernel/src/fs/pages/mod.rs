@@ -90,7 +90,9 @@ impl ReadAhead {
             (true, window) => (window * 2).clamp(AHEAD_MIN, AHEAD_MAX),
             (false, _) => AHEAD_RANDOM,
         };
-        page_up(length).max(self.window).min(AHEAD_MAX.max(page_up(length)))
+        page_up(length)
+            .max(self.window)
+            .min(AHEAD_MAX.max(page_up(length)))
     }
 }
 
@@ -176,7 +178,11 @@ impl Pages {
     fn fill(&self, backing: &dyn Backing, at: u64, wanted: u64, ahead: bool) -> Result<u64> {
         let start = at & !(PAGE_SIZE - 1);
         let wanted = wanted + (at - start);
-        let plan = if ahead { self.ahead.lock().plan(start, wanted) } else { page_up(wanted) };
+        let plan = if ahead {
+            self.ahead.lock().plan(start, wanted)
+        } else {
+            page_up(wanted)
+        };
         if self.evictable {
             limit::make_room(self, plan);
         }
@@ -206,18 +212,15 @@ impl Pages {
     ///
     /// # Errors
     /// `EFAULT`, `EFBIG`, `ENOSPC`; the backing's.
-    pub fn write(
-        &self,
-        backing: &dyn Backing,
-        offset: u64,
-        from: &mut Origin<'_>,
-    ) -> Result<()> {
+    pub fn write(&self, backing: &dyn Backing, offset: u64, from: &mut Origin<'_>) -> Result<()> {
         let mut at = offset;
         while from.remaining() > 0 {
             if at >= SIZE_MAX {
                 return Err(Errno::EFBIG);
             }
-            let length = segment::rest_of_segment(at).min(from.remaining()).min(SIZE_MAX - at);
+            let length = segment::rest_of_segment(at)
+                .min(from.remaining())
+                .min(SIZE_MAX - at);
             self.complete_edges(backing, at, length)?;
             let (extent, inner) = self.segments.lock().ensure(at)?;
             let before = from.done();
@@ -237,13 +240,21 @@ impl Pages {
     /// Of `taken` bytes at `at`, those before a page that was cut short and is not there.
     fn whole_pages(&self, at: u64, taken: u64) -> u64 {
         let last = (at + taken) & !(PAGE_SIZE - 1);
-        if self.is_present(last) { taken } else { last.saturating_sub(at).min(taken) }
+        if self.is_present(last) {
+            taken
+        } else {
+            last.saturating_sub(at).min(taken)
+        }
     }
 
     fn mark_written(&self, at: u64, taken: u64, complete: bool) {
         let start = at & !(PAGE_SIZE - 1);
         let end = at + taken;
-        let end = if complete { end } else { end & !(PAGE_SIZE - 1) };
+        let end = if complete {
+            end
+        } else {
+            end & !(PAGE_SIZE - 1)
+        };
         if end > start && taken > 0 {
             self.mark(start, end - start);
         }

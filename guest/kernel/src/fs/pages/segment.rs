@@ -45,7 +45,11 @@ impl Segment {
     fn new(pages: u64) -> Result<Self> {
         let extent = Extent::allocate(pages * PAGE_SIZE, PAGE_SIZE, None).ok_or(Errno::ENOSPC)?;
         let present = alloc::vec![0; pages.div_ceil(64) as usize].into_boxed_slice();
-        Ok(Self { extent: Arc::new(extent), present, count: 0 })
+        Ok(Self {
+            extent: Arc::new(extent),
+            present,
+            count: 0,
+        })
     }
 
     fn has(&self, page: u64) -> bool {
@@ -61,7 +65,11 @@ impl Segment {
             let at = page + length;
             let word = self.present.get((at / 64) as usize).copied().unwrap_or(0);
             let bits = if is { !word } else { word } >> (at % 64);
-            let same = if bits == 0 { 64 - at % 64 } else { u64::from(bits.trailing_zeros()) };
+            let same = if bits == 0 {
+                64 - at % 64
+            } else {
+                u64::from(bits.trailing_zeros())
+            };
             length += same;
             if bits != 0 {
                 break;
@@ -71,7 +79,9 @@ impl Segment {
     }
 
     fn set(&mut self, page: u64, to: bool) -> bool {
-        let Some(word) = self.present.get_mut((page / 64) as usize) else { return false };
+        let Some(word) = self.present.get_mut((page / 64) as usize) else {
+            return false;
+        };
         let bit = 1 << (page % 64);
         let was = *word & bit != 0;
         if to {
@@ -121,7 +131,11 @@ impl Segments {
 
     /// How many pages are there.
     pub(super) fn count(&self) -> u64 {
-        self.list.iter().flatten().map(|segment| segment.count).sum()
+        self.list
+            .iter()
+            .flatten()
+            .map(|segment| segment.count)
+            .sum()
     }
 
     /// What is at `offset`, at most `max` bytes.
@@ -129,7 +143,9 @@ impl Segments {
         let page = offset / PAGE_SIZE;
         let (index, first, count) = place(page);
         let rest = (first + count) * PAGE_SIZE - offset;
-        let Some(segment) = self.get(index) else { return Run::Absent(rest.min(max)) };
+        let Some(segment) = self.get(index) else {
+            return Run::Absent(rest.min(max));
+        };
         let inside = page - first;
         let within = offset % PAGE_SIZE;
         let wanted = (within + max.min(rest)).div_ceil(PAGE_SIZE);
@@ -180,10 +196,19 @@ impl Segments {
     /// Extents stay if they are pinned.
     pub(super) fn truncate(&mut self, size: u64, pinned: bool) -> u64 {
         let (index, first, _) = place(size / PAGE_SIZE);
-        let keep = if size == first * PAGE_SIZE { index } else { index + 1 };
+        let keep = if size == first * PAGE_SIZE {
+            index
+        } else {
+            index + 1
+        };
         let mut removed = 0;
         if !pinned && keep < self.list.len() {
-            removed = self.list.drain(keep..).flatten().map(|segment| segment.count).sum();
+            removed = self
+                .list
+                .drain(keep..)
+                .flatten()
+                .map(|segment| segment.count)
+                .sum();
         }
         let end = self.end();
         removed + self.punch(size, end.saturating_sub(size))
@@ -239,7 +264,12 @@ impl Segments {
         while at < end {
             match self.run(at, end - at) {
                 Run::Present(extent, inner, length) => {
-                    runs.push(PresentRun { offset: at, extent, inner, length });
+                    runs.push(PresentRun {
+                        offset: at,
+                        extent,
+                        inner,
+                        length,
+                    });
                     at += length;
                 }
                 Run::Absent(length) => at += length,

@@ -85,9 +85,14 @@ impl PageStore {
     /// The backing's.
     pub fn write_back(&self, offset: u64, length: u64) -> Result<()> {
         let end = self.backing.end().min(offset.saturating_add(length));
-        let runs = self.pages.segments.lock().present_runs(offset, end.saturating_sub(offset));
+        let runs = self
+            .pages
+            .segments
+            .lock()
+            .present_runs(offset, end.saturating_sub(offset));
         for run in runs {
-            self.backing.store(run.offset, &run.extent, run.inner, run.length)?;
+            self.backing
+                .store(run.offset, &run.extent, run.inner, run.length)?;
         }
         Ok(())
     }

@@ -110,11 +110,17 @@ impl Word {
 }
 
 fn push_register(out: &mut Vec<u8>, registers: &[u32]) {
-    registers.iter().for_each(|register| out.extend_from_slice(&register.to_le_bytes()));
+    registers
+        .iter()
+        .for_each(|register| out.extend_from_slice(&register.to_le_bytes()));
 }
 
 fn text(bytes: &[u8]) -> String {
-    let text: String = bytes.iter().take_while(|&&byte| byte != 0).map(|&byte| char::from(byte)).collect();
+    let text: String = bytes
+        .iter()
+        .take_while(|&&byte| byte != 0)
+        .map(|&byte| char::from(byte))
+        .collect();
     String::from(text.trim())
 }
 
@@ -137,9 +143,17 @@ fn model_name() -> String {
 /// Family, model and stepping (SDM vol. 2, CPUID leaf 1).
 const fn signature(eax: u32) -> (u32, u32, u32) {
     let base = eax >> 8 & 0xf;
-    let family = if base == 0xf { base + (eax >> 20 & 0xff) } else { base };
+    let family = if base == 0xf {
+        base + (eax >> 20 & 0xff)
+    } else {
+        base
+    };
     let model = eax >> 4 & 0xf;
-    let model = if base == 6 || base == 0xf { model | eax >> 12 & 0xf0 } else { model };
+    let model = if base == 6 || base == 0xf {
+        model | eax >> 12 & 0xf0
+    } else {
+        model
+    };
     (family, model, eax & 0xf)
 }
 

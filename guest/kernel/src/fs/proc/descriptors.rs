@@ -30,17 +30,27 @@ fn place(fd: i32) -> Result<crate::fs::Location> {
 
 fn link(device: u64, fd: i32) -> Arc<dyn Inode> {
     let file = current().files.lock().get(fd);
-    let (reads, writes) =
-        file.map_or((true, true), |file| (file.is_readable(), file.is_writable()));
+    let (reads, writes) = file.map_or((true, true), |file| {
+        (file.is_readable(), file.is_writable())
+    });
     let permissions = 0o100 | if reads { 0o400 } else { 0 } | if writes { 0o200 } else { 0 };
     PlaceLink::new(device, permissions, move || place(fd))
 }
 
 fn describe(fd: i32) -> Result<Vec<u8>> {
-    let descriptor =
-        current().files.lock().descriptor(fd).cloned().map_err(|_| Errno::ENOENT)?;
+    let descriptor = current()
+        .files
+        .lock()
+        .descriptor(fd)
+        .cloned()
+        .map_err(|_| Errno::ENOENT)?;
     let file = &descriptor.file;
-    let flags = file.flags() | if descriptor.close_on_exec { raw::O_CLOEXEC } else { 0 };
+    let flags = file.flags()
+        | if descriptor.close_on_exec {
+            raw::O_CLOEXEC
+        } else {
+            0
+        };
     let number = file.metadata().map_or(0, |metadata| metadata.number);
     let (position, mount) = (file.position(), file.location.mount.id);
     let text = format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{number}\n");
@@ -54,13 +64,21 @@ fn information_file(device: u64, fd: i32) -> Arc<dyn Inode> {
 /// `fd`.
 pub(super) fn links(device: u64) -> Arc<dyn Inode> {
     let metadata = metadata(device, raw::S_IFDIR | 0o500);
-    Arc::new(Descriptors { metadata, kind: FileKind::Link, make: link })
+    Arc::new(Descriptors {
+        metadata,
+        kind: FileKind::Link,
+        make: link,
+    })
 }
 
 /// `fdinfo`.
 pub(super) fn information(device: u64) -> Arc<dyn Inode> {
     let metadata = metadata(device, raw::S_IFDIR | 0o555);
-    Arc::new(Descriptors { metadata, kind: FileKind::Regular, make: information_file })
+    Arc::new(Descriptors {
+        metadata,
+        kind: FileKind::Regular,
+        make: information_file,
+    })
 }
 
 fn number(name: &[u8]) -> Option<i32> {
@@ -90,7 +108,9 @@ impl Inode for Descriptors {
 impl Directory for Descriptors {
     fn lookup(&self, name: &[u8]) -> Result<Found> {
         let open = number(name).filter(|&fd| current().files.lock().get(fd).is_ok());
-        Ok(Found::just_now(open.map(|fd| (self.make)(self.metadata.device, fd))))
+        Ok(Found::just_now(
+            open.map(|fd| (self.make)(self.metadata.device, fd)),
+        ))
     }
 
     fn list(&self) -> Result<Vec<Record>> {

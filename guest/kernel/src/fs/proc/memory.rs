@@ -33,7 +33,10 @@ impl Shown {
             shared: matches!(area.backing, Backing::Shared(_)),
             grows: area.grows,
             present: matches!(area.backing, Backing::Private(_) | Backing::Shared(_)),
-            file: area.file.as_ref().map(|file| (file.file.clone(), file.offset)),
+            file: area
+                .file
+                .as_ref()
+                .map(|file| (file.file.clone(), file.offset)),
         }
     }
 
@@ -84,14 +87,21 @@ impl Shown {
 
     /// What of it counts as resident: all that can be accessed.
     const fn resident(&self) -> u64 {
-        if self.present && self.protection.bits() != 0 { self.length() } else { 0 }
+        if self.present && self.protection.bits() != 0 {
+            self.length()
+        } else {
+            0
+        }
     }
 }
 
 /// A copy of the list, so that nothing is locked while paths are made.
 fn areas() -> (Vec<Shown>, (u64, u64)) {
     let memory = current().memory.lock();
-    let list = memory.areas().map(|(start, area)| Shown::of(start.0, area)).collect();
+    let list = memory
+        .areas()
+        .map(|(start, area)| Shown::of(start.0, area))
+        .collect();
     (list, memory.brk_range())
 }
 

@@ -73,7 +73,11 @@ impl Directory for Root {
         let mut records = self.tree.list()?;
         let number = self.process.metadata()?.number;
         let name = pid_name().into_bytes().into_boxed_slice();
-        records.push(Record { number, kind: FileKind::Directory, name });
+        records.push(Record {
+            number,
+            kind: FileKind::Directory,
+            name,
+        });
         Ok(records)
     }
 }
@@ -96,5 +100,9 @@ pub fn file_system() -> Arc<dyn FileSystem> {
         metadata: metadata(device, raw::S_IFDIR | 0o555),
         process: Arc::new(process::directory(device)),
     };
-    Arc::new(PseudoFs { name: "proc", magic: PROC_MAGIC, root: Arc::new(root) })
+    Arc::new(PseudoFs {
+        name: "proc",
+        magic: PROC_MAGIC,
+        root: Arc::new(root),
+    })
 }

@@ -40,8 +40,14 @@ impl PlaceLink {
         permissions: u32,
         place: impl Fn() -> Result<Location> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let metadata = Metadata { size: 64, ..metadata(device, raw::S_IFLNK | permissions) };
-        Arc::new(Self { metadata, place: Box::new(place) })
+        let metadata = Metadata {
+            size: 64,
+            ..metadata(device, raw::S_IFLNK | permissions)
+        };
+        Arc::new(Self {
+            metadata,
+            place: Box::new(place),
+        })
     }
 }
 
@@ -76,7 +82,11 @@ impl Link for PlaceLink {
 /// Metadata of what belongs to the process.
 pub(super) fn owned(metadata: Metadata) -> Metadata {
     let credentials = current().credentials.lock();
-    Metadata { uid: credentials.euid(), gid: credentials.egid(), ..metadata }
+    Metadata {
+        uid: credentials.euid(),
+        gid: credentials.egid(),
+        ..metadata
+    }
 }
 
 /// A file with text that only the process's own user reads, if `permissions` say so: there
@@ -93,7 +103,9 @@ fn writable(device: u64, text: fn() -> Vec<u8>, taker: Taker) -> Arc<TextFile> {
 pub(super) fn directory(device: u64) -> Tree {
     let task = common(Tree::new(device));
     let numbered = Tree::new(device).with(&super_pid(), Arc::new(task));
-    common(Tree::new(device)).with("task", Arc::new(numbered)).directory("net", super::system::network)
+    common(Tree::new(device))
+        .with("task", Arc::new(numbered))
+        .directory("net", super::system::network)
 }
 
 /// The first process's number.
@@ -110,14 +122,26 @@ fn common(tree: Tree) -> Tree {
         .with("fd", descriptors::links(device))
         .with("fdinfo", descriptors::information(device))
         .with("comm", writable(device, command, set_command))
-        .with("oom_score_adj", writable(device, || b"0\n".into(), |_| Ok(())))
+        .with(
+            "oom_score_adj",
+            writable(device, || b"0\n".into(), |_| Ok(())),
+        )
         .with("oom_adj", writable(device, || b"0\n".into(), |_| Ok(())))
-        .with("coredump_filter", writable(device, || b"00000033\n".into(), |_| Ok(())))
-        .with("timerslack_ns", writable(device, || b"50000\n".into(), |_| Ok(())))
+        .with(
+            "coredump_filter",
+            writable(device, || b"00000033\n".into(), |_| Ok(())),
+        )
+        .with(
+            "timerslack_ns",
+            writable(device, || b"50000\n".into(), |_| Ok(())),
+        )
         .with("clear_refs", writable(device, Vec::new, |_| Ok(())))
         .with("cmdline", text(device, command_line))
         .with("environ", text(device, environment))
-        .with("auxv", text(device, || current().program.lock().auxiliary.clone()))
+        .with(
+            "auxv",
+            text(device, || current().program.lock().auxiliary.clone()),
+        )
         .file("stat", statistics)
         .file("status", status)
         .file("statm", memory::pages)
@@ -156,7 +180,12 @@ fn command() -> Vec<u8> {
 }
 
 fn set_command(text: &[u8]) -> Result<()> {
-    let name: Vec<u8> = text.iter().copied().take_while(|&byte| byte != b'\n').take(15).collect();
+    let name: Vec<u8> = text
+        .iter()
+        .copied()
+        .take_while(|&byte| byte != b'\n')
+        .take(15)
+        .collect();
     current().program.lock().name = name;
     Ok(())
 }
@@ -224,7 +253,14 @@ fn status() -> Vec<u8> {
     status_of_owner(&mut out);
     memory::status(&mut out);
     status_of_signals(&mut out);
-    let (capabilities, all) = (if process.credentials.lock().is_root() { ALL } else { 0 }, 0);
+    let (capabilities, all) = (
+        if process.credentials.lock().is_root() {
+            ALL
+        } else {
+            0
+        },
+        0,
+    );
     write!(
         out,
         "CapInh:\t{all:016x}\nCapPrm:\t{capabilities:016x}\nCapEff:\t{capabilities:016x}\n\
@@ -254,8 +290,11 @@ fn status_of_owner(out: &mut String) {
     for group in &credentials.groups {
         write!(out, "{group} ").expect(WRITES);
     }
-    write!(out, "\nNStgid:\t{pid}\nNSpid:\t{pid}\nNSpgid:\t{pid}\nNSsid:\t{pid}\nKthread:\t0\n")
-        .expect(WRITES);
+    write!(
+        out,
+        "\nNStgid:\t{pid}\nNSpid:\t{pid}\nNSpgid:\t{pid}\nNSsid:\t{pid}\nKthread:\t0\n"
+    )
+    .expect(WRITES);
 }
 
 fn status_of_signals(out: &mut String) {
@@ -281,9 +320,11 @@ fn status_of_signals(out: &mut String) {
 
 fn flag_names(flags: MountFlags) -> String {
     let mut names = String::from(if flags.read_only { "ro" } else { "rw" });
-    for (set, name) in
-        [(flags.no_suid, ",nosuid"), (flags.no_dev, ",nodev"), (flags.no_exec, ",noexec")]
-    {
+    for (set, name) in [
+        (flags.no_suid, ",nosuid"),
+        (flags.no_dev, ",nodev"),
+        (flags.no_exec, ",noexec"),
+    ] {
         if set {
             names.push_str(name);
         }
@@ -295,7 +336,10 @@ fn flag_names(flags: MountFlags) -> String {
 /// Where a mount is, with spaces and the like in octal.
 fn mount_point(mount: &Arc<Mount>) -> String {
     let root = Caller::current().root;
-    let at = Location { mount: mount.clone(), entry: mount.root.clone() };
+    let at = Location {
+        mount: mount.clone(),
+        entry: mount.root.clone(),
+    };
     let mut out = String::new();
     for byte in at.path(&root) {
         match byte {
@@ -320,7 +364,11 @@ fn mount_information() -> Vec<u8> {
     let mut out = String::new();
     for mount in mount::all() {
         let parent = mount.place().map_or(1, |place| place.mount.id);
-        let device = mount.root.inode().metadata().map_or(0, |metadata| metadata.device);
+        let device = mount
+            .root
+            .inode()
+            .metadata()
+            .map_or(0, |metadata| metadata.device);
         let kind = mount.file_system.name();
         let (place, flags) = (mount_point(&mount), flag_names(mount.flags));
         let access = if mount.flags.read_only { "ro" } else { "rw" };
@@ -356,20 +404,40 @@ const LIMITS: [(&str, &str); 16] = [
 ];
 
 fn limits() -> Vec<u8> {
-    let mut out = format!("{:<26}{:<21}{:<21}{:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    let mut out = format!(
+        "{:<26}{:<21}{:<21}{:<10}\n",
+        "Limit", "Soft Limit", "Hard Limit", "Units"
+    );
     let values = *current().limits.lock();
     let show = |value: u64| {
-        if value == u64::MAX { String::from("unlimited") } else { format!("{value}") }
+        if value == u64::MAX {
+            String::from("unlimited")
+        } else {
+            format!("{value}")
+        }
     };
     for ((name, unit), (soft, hard)) in LIMITS.into_iter().zip(values) {
-        writeln!(out, "{name:<26}{:<21}{:<21}{unit:<10}", show(soft), show(hard)).expect(WRITES);
+        writeln!(
+            out,
+            "{name:<26}{:<21}{:<21}{unit:<10}",
+            show(soft),
+            show(hard)
+        )
+        .expect(WRITES);
     }
     out.into_bytes()
 }
 
 fn input_output() -> Vec<u8> {
-    let names =
-        ["rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"];
+    let names = [
+        "rchar",
+        "wchar",
+        "syscr",
+        "syscw",
+        "read_bytes",
+        "write_bytes",
+        "cancelled_write_bytes",
+    ];
     let mut out = String::new();
     for name in names {
         writeln!(out, "{name}: 0").expect(WRITES);

@@ -58,7 +58,8 @@ fn kernel(tree: Tree) -> Tree {
 static BOOT_ID: guest_hal::sync::Once<Vec<u8>> = guest_hal::sync::Once::new();
 
 fn identifier(once: &guest_hal::sync::Once<Vec<u8>>) -> Vec<u8> {
-    once.call_once(|| uuid(random::u64(), random::u64())).clone()
+    once.call_once(|| uuid(random::u64(), random::u64()))
+        .clone()
 }
 
 /// A random identifier (RFC 9562, version 4).

@@ -45,7 +45,10 @@ pub(super) fn fill(tree: Tree) -> Tree {
         .fixed("loadavg", "0.00 0.00 0.00 1/1 1\n")
         .fixed("filesystems", FILE_SYSTEMS)
         .fixed("devices", DEVICES)
-        .fixed("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")
+        .fixed(
+            "swaps",
+            "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n",
+        )
         .fixed("partitions", "major minor  #blocks  name\n\n")
         .fixed("cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n")
         .fixed("modules", "")

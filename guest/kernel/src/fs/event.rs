@@ -1,0 +1,270 @@
+//! Files that are counters: `eventfd` and `timerfd`.
+
+use alloc::sync::Arc;
+
+use guest_hal::sync::Mutex;
+use guest_hal::{Nanos, time};
+use linux_raw_sys::general as raw;
+
+use super::buffer::{Destination, Origin};
+use super::file::{Events, File, Io};
+use super::inode::Inode;
+use super::metadata::{FileKind, Metadata};
+use super::mount;
+use super::open::OpenFile;
+use crate::{Errno, Result, wait};
+
+/// An inode that is nothing but an open file, as Linux' "anonymous inodes" are.
+#[derive(Debug)]
+pub struct AnonymousInode {
+    metadata: Metadata,
+}
+
+impl AnonymousInode {
+    /// An open file description of `file`, shown as `label`.
+    #[must_use]
+    pub fn open_file(file: Arc<dyn File>, label: &str, flags: u32) -> Arc<OpenFile> {
+        let metadata = Metadata::new(0xd, super::pseudo::new_number(), 0o600);
+        let location = mount::unnamed(Arc::new(Self { metadata }), label.as_bytes());
+        OpenFile::new(location, file, flags)
+    }
+}
+
+impl Inode for AnonymousInode {
+    fn kind(&self) -> FileKind {
+        FileKind::CharacterDevice
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
+        Ok(self.metadata)
+    }
+
+    fn open(self: Arc<Self>, _: u32) -> Result<Arc<dyn File>> {
+        Err(Errno::ENXIO)
+    }
+}
+
+/// Puts a number where a read wants one.
+fn put_number(into: &mut Destination<'_>, value: u64) -> Result<()> {
+    into.put(&value.to_le_bytes())
+}
+
+/// Waits until there is a number, unless the file is not to wait.
+fn number(io: Io, ready: &mut dyn FnMut() -> Option<u64>) -> Result<u64> {
+    if let Some(value) = ready() {
+        return Ok(value);
+    }
+    if io.is_nonblocking() {
+        return Err(Errno::EAGAIN);
+    }
+    wait::until(None, ready)?.ok_or(Errno::EAGAIN)
+}
+
+/// `eventfd`.
+#[derive(Debug)]
+pub struct EventCounter {
+    count: Mutex<u64>,
+    semaphore: bool,
+}
+
+impl EventCounter {
+    /// With a first value.
+    #[must_use]
+    pub fn new(value: u64, semaphore: bool) -> Arc<Self> {
+        Arc::new(Self {
+            count: Mutex::new(value),
+            semaphore,
+        })
+    }
+
+    fn take(&self) -> Option<u64> {
+        let mut count = self.count.lock();
+        let taken = if self.semaphore {
+            (*count).min(1)
+        } else {
+            *count
+        };
+        *count -= taken;
+        (taken > 0).then_some(taken)
+    }
+
+    fn add(&self, value: u64) -> Option<u64> {
+        let mut count = self.count.lock();
+        let sum = count.checked_add(value).filter(|&sum| sum < u64::MAX)?;
+        *count = sum;
+        Some(sum)
+    }
+}
+
+impl File for EventCounter {
+    fn read(&self, io: Io, into: &mut Destination<'_>) -> Result<()> {
+        if into.remaining() < 8 {
+            return Err(Errno::EINVAL);
+        }
+        let value = number(io, &mut || self.take())?;
+        put_number(into, value)
+    }
+
+    fn write(&self, io: Io, from: &mut Origin<'_>) -> Result<()> {
+        if from.remaining() < 8 {
+            return Err(Errno::EINVAL);
+        }
+        let before = from.done();
+        let mut bytes = [0; 8];
+        from.take(&mut bytes)?;
+        let value = u64::from_le_bytes(bytes);
+        let result = if value == u64::MAX {
+            Err(Errno::EINVAL)
+        } else {
+            number(io, &mut || self.add(value))
+        };
+        if result.is_err() {
+            from.rewind(before);
+        }
+        result.map(drop)
+    }
+
+    fn poll(&self) -> Events {
+        let count = *self.count.lock();
+        let input = if count > 0 {
+            raw::POLLIN | raw::POLLRDNORM
+        } else {
+            0
+        };
+        let output = if count < u64::MAX - 1 {
+            raw::POLLOUT | raw::POLLWRNORM
+        } else {
+            0
+        };
+        input | output
+    }
+}
+
+/// Which clock a timer follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimerClock {
+    /// The real-time clock.
+    Realtime,
+    /// The monotonic clock.
+    Monotonic,
+    /// The monotonic clock with the time the host was suspended.
+    Boottime,
+}
+
+impl TimerClock {
+    fn now(self) -> Nanos {
+        match self {
+            Self::Realtime => time::realtime(),
+            Self::Monotonic => time::monotonic(),
+            Self::Boottime => time::boottime(),
+        }
+    }
+}
+
+/// When a timer goes off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Setting {
+    /// Next; zero: not.
+    at: Nanos,
+    interval: Nanos,
+}
+
+/// `timerfd`.
+#[derive(Debug)]
+pub struct TimerFile {
+    clock: TimerClock,
+    setting: Mutex<Setting>,
+}
+
+impl TimerFile {
+    /// Not set.
+    #[must_use]
+    pub fn new(clock: TimerClock) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            setting: Mutex::new(Setting::default()),
+        })
+    }
+
+    /// Sets it: `value` zero disarms; otherwise it is a time of the clock if `absolute`,
+    /// else a time from now. Returns what was left, and the interval.
+    pub fn set(&self, value: Nanos, interval: Nanos, absolute: bool) -> (Nanos, Nanos) {
+        let old = self.get();
+        let at = match (value.0, absolute) {
+            (0, _) => Nanos(0),
+            (_, true) => value,
+            (_, false) => self.clock.now().saturating_add(value),
+        };
+        *self.setting.lock() = Setting { at, interval };
+        old
+    }
+
+    /// What is left until it goes off, and the interval.
+    #[must_use]
+    pub fn get(&self) -> (Nanos, Nanos) {
+        let Setting { at, interval } = *self.setting.lock();
+        if at.0 == 0 {
+            return (Nanos(0), interval);
+        }
+        let now = self.clock.now();
+        let mut left = at.saturating_sub(now).0;
+        if left == 0 && interval.0 > 0 {
+            left = interval.0 - (now.0 - at.0) % interval.0;
+        }
+        (Nanos(left), interval)
+    }
+
+    /// How often it went off since it was last asked.
+    fn take(&self) -> Option<u64> {
+        let mut setting = self.setting.lock();
+        let now = self.clock.now();
+        if setting.at.0 == 0 || now < setting.at {
+            return None;
+        }
+        if setting.interval.0 == 0 {
+            setting.at = Nanos(0);
+            return Some(1);
+        }
+        let times = (now.0 - setting.at.0) / setting.interval.0 + 1;
+        setting.at = setting
+            .at
+            .saturating_add(Nanos(times.saturating_mul(setting.interval.0)));
+        Some(times)
+    }
+}
+
+impl File for TimerFile {
+    fn read(&self, io: Io, into: &mut Destination<'_>) -> Result<()> {
+        if into.remaining() < 8 {
+            return Err(Errno::EINVAL);
+        }
+        let value = loop {
+            if let Some(value) = self.take() {
+                break value;
+            }
+            if io.is_nonblocking() {
+                return Err(Errno::EAGAIN);
+            }
+            if let Some(value) = wait::until(self.deadline(), &mut || self.take())? {
+                break value;
+            }
+        };
+        put_number(into, value)
+    }
+
+    fn poll(&self) -> Events {
+        let setting = *self.setting.lock();
+        let expired = setting.at.0 > 0 && self.clock.now() >= setting.at;
+        if expired {
+            raw::POLLIN | raw::POLLRDNORM
+        } else {
+            0
+        }
+    }
+
+    fn deadline(&self) -> Option<Nanos> {
+        let Setting { at, .. } = *self.setting.lock();
+        let left = at.saturating_sub(self.clock.now());
+        (at.0 > 0).then(|| time::monotonic().saturating_add(left))
+    }
+}
