@@ -10,6 +10,7 @@ pub(crate) const SYS_MMAP: u64 = 9;
 pub(crate) const SYS_MPROTECT: u64 = 10;
 pub(crate) const SYS_MUNMAP: u64 = 11;
 pub(crate) const SYS_RT_SIGACTION: u64 = 13;
+pub(crate) const SYS_RT_SIGPROCMASK: u64 = 14;
 pub(crate) const SYS_RT_SIGRETURN: u64 = 15;
 pub(crate) const SYS_MADVISE: u64 = 28;
 pub(crate) const SYS_SIGALTSTACK: u64 = 131;

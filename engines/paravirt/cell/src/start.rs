@@ -16,6 +16,7 @@ const PROT_READ_WRITE: u64 = 3;
 const HANDLER_FLAGS: u64 = 0x4 | 0x0400_0000 | 0x0800_0000 | 0x4000_0000;
 /// The signals the kernel wants: the exceptions, the filter's trap, the monitor's interrupt.
 const SIGNALS: [u64; 7] = [4, 5, 7, 8, 11, 31, 10];
+const SIG_SETMASK: u64 = 2;
 const PR_SET_SECCOMP: u64 = 22;
 const SECCOMP_MODE_FILTER: u64 = 2;
 /// Highest address a process can map, exclusive.
@@ -46,6 +47,13 @@ unsafe extern "C" fn _start() -> ! {
         size = const STACK_SIZE,
         start = sym start,
     )
+}
+
+/// Lets every signal in: the monitor may have held some back when it started us.
+fn unblock_signals() {
+    let none = 0u64;
+    let pointer = (&raw const none).addr() as u64;
+    require(73, system_call(calls::SYS_RT_SIGPROCMASK, [SIG_SETMASK, pointer, 0, 8, 0, 0]));
 }
 
 /// Ends the cell unless the host did as asked; the status says which step failed.
@@ -87,6 +95,7 @@ extern "C" fn start() -> ! {
     }
     unmap_everything_else(info.ram_span);
     catch_signals();
+    unblock_signals();
     close_the_sandbox();
     enter(info.entry)
 }
