@@ -40,13 +40,13 @@ fn dot(file: &OpenFile, position: u64) -> Result<Record> {
     })
 }
 
-fn record_length(name: &[u8], form: Form) -> usize {
-    let fixed = if form == Form::New { 19 } else { 18 + 1 };
-    (fixed + name.len() + 1).next_multiple_of(8)
+/// Both forms have 18 bytes, a kind, the name and a NUL.
+const fn record_length(name: &[u8]) -> usize {
+    (20 + name.len()).next_multiple_of(8)
 }
 
 fn emit(out: &mut Vec<u8>, record: &Record, next: u64, form: Form) {
-    let length = record_length(&record.name, form);
+    let length = record_length(&record.name);
     let end = out.len() + length;
     out.extend_from_slice(&record.number.to_le_bytes());
     out.extend_from_slice(&next.to_le_bytes());
@@ -79,7 +79,7 @@ fn list(fd: i32, into: LinearAddress, count: u64, form: Form) -> Return {
                 None => break,
             },
         };
-        if out.len() + record_length(&record.name, form) > room {
+        if out.len() + record_length(&record.name) > room {
             if out.is_empty() {
                 return Err(Errno::EINVAL);
             }

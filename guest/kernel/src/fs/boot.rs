@@ -100,17 +100,23 @@ fn mount_own(root: &Location) -> Result<()> {
         no_exec: false,
         ..strict
     };
-    let mounts: [(&[u8], Arc<dyn FileSystem>, &str, MountFlags); 5] = [
-        (b"/proc", proc::file_system(), "proc", strict),
-        (b"/sys", sys::file_system(), "sysfs", strict),
-        (b"/sys/fs/cgroup", sys::control_group(), "cgroup", strict),
-        (b"/dev", dev::file_system(), "devtmpfs", devices),
-        (b"/dev/shm", OverlayFs::empty("tmpfs"), "tmpfs", shared),
-    ];
-    for (path, fs, source, flags) in mounts {
-        mount_at(root, path, fs, source, flags)?;
-    }
-    Ok(())
+    mount_at(root, b"/proc", proc::file_system(), "proc", strict)?;
+    mount_at(root, b"/sys", sys::file_system(), "sysfs", strict)?;
+    mount_at(
+        root,
+        b"/sys/fs/cgroup",
+        sys::control_group(),
+        "cgroup",
+        strict,
+    )?;
+    mount_at(root, b"/dev", dev::file_system(), "devtmpfs", devices)?;
+    mount_at(
+        root,
+        b"/dev/shm",
+        OverlayFs::empty("tmpfs"),
+        "tmpfs",
+        shared,
+    )
 }
 
 /// Mounts at a path; directories that are missing are made.

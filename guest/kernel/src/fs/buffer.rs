@@ -185,6 +185,22 @@ impl<'a> Destination<'a> {
         }
     }
 
+    /// The next piece of the program's memory, at most `max` bytes; for who fills it
+    /// otherwise and then says how much by [`Self::filled`].
+    pub fn next(&mut self, max: u64) -> Option<Segment> {
+        match &mut self.place {
+            IntoPlace::User(cursor) => cursor.piece(max),
+            IntoPlace::Kernel(..) => None,
+        }
+    }
+
+    /// So much of the next piece was filled.
+    pub fn filled(&mut self, bytes: u64) {
+        if let IntoPlace::User(cursor) = &mut self.place {
+            cursor.advance(bytes);
+        }
+    }
+
     /// Puts bytes, as many as fit.
     ///
     /// # Errors
@@ -281,6 +297,15 @@ impl<'a> Origin<'a> {
         match &self.place {
             FromPlace::User(cursor) => cursor.total - cursor.done,
             FromPlace::Kernel(bytes, done) => bytes.len() as u64 - done,
+        }
+    }
+
+    /// The next piece of the program's memory, at most `max` bytes; for who takes it
+    /// otherwise and then passes over it.
+    pub fn next(&mut self, max: u64) -> Option<Segment> {
+        match &mut self.place {
+            FromPlace::User(cursor) => cursor.piece(max),
+            FromPlace::Kernel(..) => None,
         }
     }
 

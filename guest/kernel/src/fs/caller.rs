@@ -126,7 +126,7 @@ impl Caller {
     /// As Linux' path resolution.
     pub fn find_from(&self, start: &Location, path: &[u8], follow: Follow) -> Result<Location> {
         let mut walk = Walk::new(self, start, path, 0)?;
-        walk.to_end(follow)?;
+        walk.reach_end(follow)?;
         Ok(walk.at)
     }
 
@@ -140,7 +140,7 @@ impl Caller {
         }
         let mut walk = Walk::new(self, start, path, how.resolve)?;
         loop {
-            let Last::Name(name, slashes) = walk.to_parent()? else {
+            let Last::Name(name, slashes) = walk.reach_parent()? else {
                 return self.open_existing(walk.at, true, how);
             };
             let child = walk.at.child(&name)?;

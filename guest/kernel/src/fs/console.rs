@@ -7,14 +7,15 @@ use guest_abi::fuse::{
     AttrOut, CURRENT_POSITION, FSYNC_FDATASYNC, FallocateIn, FsyncIn, GetattrIn, IoctlIn, IoctlOut,
     LOG, LseekIn, LseekOut, Opcode, PollIn, PollOut, ReadIn, SetattrIn, WriteIn, setattr,
 };
-use guest_hal::LinearAddress;
 use guest_hal::memory::Extent;
 use guest_hal::sync::Once;
 use guest_hal::virtio::{Source, Target};
+use guest_hal::{LinearAddress, Protection};
 use linux_raw_sys::general as raw;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::buffer::{Destination, Origin};
+use super::direct;
 use super::file::{Events, File, Io, Position, Positioning, Regular};
 use super::fuse::{Request, Session, Transport, bounce, metadata, send_write, wire_change};
 use super::inode::Inode;
@@ -137,6 +138,47 @@ impl Stream {
         taken.map(|()| wrote == length)
     }
 
+    /// Reads what one request gives.
+    fn read_some(&self, io: Io, into: &mut Destination<'_>) -> Result<()> {
+        if let Some(result) = self.read_direct(io, into) {
+            return result;
+        }
+        bounce::with(|bounce| {
+            let got = self.fetch(io, bounce, 0, self.piece(into.remaining()))?;
+            into.put_extent(bounce, 0, got)
+        })
+    }
+
+    /// Reads straight into the program's memory; `None` if that cannot be.
+    fn read_direct(&self, io: Io, into: &mut Destination<'_>) -> Option<Result<()>> {
+        let segment = into.next(self.session.transfer_max())?;
+        let got = direct::with(segment, Protection::WRITE, |extent, offset, length| {
+            self.fetch(io, extent, offset, length)
+        })?;
+        Some(got.map(|count| into.filled(count)))
+    }
+
+    /// Writes straight from the program's memory; whether all was taken.
+    fn write_direct(&self, io: Io, from: &mut Origin<'_>) -> Option<Result<bool>> {
+        let segment = from.next(self.session.transfer_max())?;
+        let wrote = direct::with(segment, Protection::READ, |extent, at, length| {
+            let size = length as u32;
+            let ask = WriteIn {
+                offset: offset(io),
+                size,
+                flags: io.flags,
+                ..WriteIn::default()
+            };
+            let request = self.request(Opcode::Write, true);
+            let source = Source::Extent(extent, at, length);
+            send_write(&self.session, request, &ask, source).map_err(interrupted)
+        })?;
+        Some(wrote.map(|count| {
+            from.skip(count);
+            count == segment.length
+        }))
+    }
+
     fn piece(&self, wanted: u64) -> u64 {
         wanted.min(bounce::SIZE).min(self.session.transfer_max())
     }
@@ -204,29 +246,37 @@ impl Inode for Stream {
 }
 
 impl File for Stream {
-    fn read(&self, io: Io, into: &mut Destination<'_>) -> Result<()> {
-        if into.remaining() == 0 {
-            return Ok(());
+    fn read(&self, mut io: Io, into: &mut Destination<'_>) -> Result<()> {
+        while into.remaining() > 0 {
+            let before = into.done();
+            self.read_some(io, into)?;
+            let got = into.done() - before;
+            if let Position::At(offset) = &mut io.position {
+                *offset += got;
+            }
+            // Files give all that is asked for, streams what there is.
+            if got == 0 || !self.is_regular() {
+                break;
+            }
         }
-        bounce::with(|bounce| {
-            let got = self.fetch(io, bounce, 0, self.piece(into.remaining()))?;
-            into.put_extent(bounce, 0, got)
-        })
+        Ok(())
     }
 
     fn write(&self, mut io: Io, from: &mut Origin<'_>) -> Result<()> {
-        bounce::with(|bounce| {
-            while from.remaining() > 0 {
-                let before = from.done();
-                if !self.write_piece(io, from, bounce)? {
-                    break;
-                }
-                if let Position::At(offset) = &mut io.position {
-                    *offset += from.done() - before;
-                }
+        while from.remaining() > 0 {
+            let before = from.done();
+            let all = match self.write_direct(io, from) {
+                Some(result) => result?,
+                None => bounce::with(|bounce| self.write_piece(io, from, bounce))?,
+            };
+            if let Position::At(offset) = &mut io.position {
+                *offset += from.done() - before;
             }
-            Ok(())
-        })
+            if !all {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn positioning(&self) -> Positioning {

@@ -39,6 +39,9 @@ pub trait Inode: Any + Debug + Send + Sync {
     /// The file system's.
     fn open(self: Arc<Self>, flags: u32) -> Result<Arc<dyn File>>;
 
+    /// One of its names was removed or replaced through this kernel.
+    fn lost_name(&self) {}
+
     /// Its ability as a directory.
     fn as_directory(&self) -> Option<&dyn Directory> {
         None

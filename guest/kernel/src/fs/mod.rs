@@ -19,6 +19,7 @@ pub mod buffer;
 pub mod caller;
 pub mod console;
 pub mod dev;
+mod direct;
 pub mod directory;
 pub mod entry;
 pub mod epoll;
@@ -40,6 +41,9 @@ pub mod readiness;
 pub mod sys;
 pub mod table;
 pub mod walk;
+
+#[cfg(test)]
+mod tests;
 
 pub use boot::boot;
 pub use buffer::{Destination, Origin, Segment};

@@ -35,7 +35,7 @@ impl Caller {
     /// end in ".", ".." or nothing.
     fn target(&self, start: &Location, path: &[u8], place: Errno) -> Result<Target> {
         let mut walk = Walk::new(self, start, path, 0)?;
-        match walk.to_parent()? {
+        match walk.reach_parent()? {
             Last::Name(name, slashes) => Ok(Target {
                 parent: walk.at,
                 name,
@@ -166,6 +166,7 @@ impl Caller {
         }
         ability.remove(&target.name, directory)?;
         target.parent.entry.removed(&target.name);
+        victim.inode().lost_name();
         Ok(())
     }
 
@@ -190,6 +191,9 @@ impl Caller {
         let ability = self.changeable(&old.parent)?;
         self.changeable(&new.parent)?;
         ability.rename(&old.name, new.parent.inode(), &new.name, flags)?;
+        if let Some(victim) = &victim {
+            victim.inode().lost_name();
+        }
         let same = victim.is_some_and(|victim| Arc::ptr_eq(victim.inode(), source.inode()));
         match flags & raw::RENAME_EXCHANGE != 0 {
             true => old

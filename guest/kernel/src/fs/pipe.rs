@@ -1,9 +1,10 @@
 //! Pipes.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use guest_abi::layout::PAGE_SIZE;
+use guest_hal::memory::Extent;
 use guest_hal::sync::Mutex;
 use linux_raw_sys::general as raw;
 
@@ -19,18 +20,30 @@ pub const CAPACITY: usize = 64 << 10;
 pub const CAPACITY_MAX: usize = 1 << 20;
 /// Writes up to this size are not torn apart.
 const ATOMIC: usize = 4096;
-/// What is moved between two looks.
-const PIECE: usize = 4096;
+/// The least that fits.
+const CAPACITY_MIN: usize = 4096;
 
 /// A pipe.
 #[derive(Debug)]
 pub struct Pipe {
-    bytes: Mutex<VecDeque<u8>>,
+    ring: Mutex<Ring>,
+    /// The bytes; there once the first was written. Only the touched part exists.
+    memory: Mutex<Option<Arc<Extent>>>,
     capacity: AtomicUsize,
     readers: AtomicUsize,
     writers: AtomicUsize,
     metadata: Mutex<Metadata>,
 }
+
+/// Where in its memory, of [`CAPACITY_MAX`] bytes, a pipe's bytes are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ring {
+    start: u64,
+    length: u64,
+}
+
+/// Bytes of a pipe's memory.
+const MEMORY: u64 = CAPACITY_MAX as u64;
 
 /// One end of a pipe, or both.
 #[derive(Debug)]
@@ -48,7 +61,8 @@ impl Pipe {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed) as u64;
         let metadata = Metadata::new(0xe, number, FileKind::Fifo.bits() | 0o600);
         Arc::new(Self {
-            bytes: Mutex::new(VecDeque::new()),
+            ring: Mutex::new(Ring::default()),
+            memory: Mutex::new(None),
             capacity: AtomicUsize::new(CAPACITY),
             readers: AtomicUsize::new(0),
             writers: AtomicUsize::new(0),
@@ -109,7 +123,7 @@ impl Pipe {
     /// How many bytes are in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.lock().len()
+        self.ring.lock().length as usize
     }
 
     /// Whether it is empty.
@@ -132,7 +146,7 @@ impl Pipe {
         if wanted > CAPACITY_MAX {
             return Err(Errno::EPERM);
         }
-        let capacity = wanted.max(PIECE).next_power_of_two();
+        let capacity = wanted.max(CAPACITY_MIN).next_power_of_two();
         if capacity < self.len() {
             return Err(Errno::EBUSY);
         }
@@ -144,26 +158,33 @@ impl Pipe {
         self.capacity().saturating_sub(self.len())
     }
 
+    fn memory(&self) -> Result<Arc<Extent>> {
+        if let Some(memory) = &*self.memory.lock() {
+            return Ok(memory.clone());
+        }
+        let memory = Extent::allocate(MEMORY, PAGE_SIZE, None).ok_or(Errno::ENOMEM)?;
+        let memory = Arc::new(memory);
+        *self.memory.lock() = Some(memory.clone());
+        Ok(memory)
+    }
+
     /// Moves bytes to a reader.
     fn drain(&self, into: &mut Destination<'_>) -> Result<()> {
-        while into.remaining() > 0 {
-            let mut piece = [0u8; PIECE];
-            let wanted = (into.remaining() as usize).min(PIECE);
-            let mut count = 0;
-            {
-                let bytes = self.bytes.lock();
-                for (slot, byte) in piece.iter_mut().zip(bytes.iter().take(wanted)) {
-                    *slot = *byte;
-                    count += 1;
-                }
-            }
-            if count == 0 {
-                return Ok(());
-            }
+        let memory = self.memory()?;
+        while into.remaining() > 0 && !self.is_empty() {
+            let Ring { start, length } = *self.ring.lock();
+            let count = length.min(MEMORY - start).min(into.remaining());
             let before = into.done();
-            let result = into.put(piece.get(..count).unwrap_or_default());
-            let moved = (into.done() - before) as usize;
-            self.bytes.lock().drain(..moved);
+            let result = into.put_extent(&memory, start, count);
+            let moved = into.done() - before;
+            let mut ring = self.ring.lock();
+            ring.length -= moved;
+            // An empty pipe starts anew, so that little memory is touched.
+            ring.start = if ring.length == 0 {
+                0
+            } else {
+                (ring.start + moved) % MEMORY
+            };
             result?;
         }
         Ok(())
@@ -171,18 +192,17 @@ impl Pipe {
 
     /// Moves bytes from a writer as long as there is room.
     fn fill(&self, from: &mut Origin<'_>) -> Result<()> {
-        loop {
-            let wanted = (from.remaining() as usize).min(self.room()).min(PIECE);
-            if wanted == 0 {
-                return Ok(());
-            }
-            let mut piece = [0u8; PIECE];
+        let memory = self.memory()?;
+        while from.remaining() > 0 && self.room() > 0 {
+            let Ring { start, length } = *self.ring.lock();
+            let end = (start + length) % MEMORY;
+            let count = (self.room() as u64).min(MEMORY - end).min(from.remaining());
             let before = from.done();
-            let result = from.take(piece.get_mut(..wanted).unwrap_or_default());
-            let taken = (from.done() - before) as usize;
-            self.bytes.lock().extend(piece.iter().take(taken));
+            let result = from.take_extent(&memory, end, count);
+            self.ring.lock().length += from.done() - before;
             result?;
         }
+        Ok(())
     }
 
     fn has_readers(&self) -> bool {

@@ -159,15 +159,16 @@ impl Directory for Tree {
     }
 
     fn list(&self) -> Result<Vec<Record>> {
-        let record = |(name, inode): (&Box<[u8]>, &Arc<dyn Inode>)| {
+        let mut records = Vec::new();
+        for (name, inode) in &self.children {
             let number = inode.metadata()?.number;
-            Ok(Record {
+            records.push(Record {
                 number,
                 kind: inode.kind(),
                 name: name.clone(),
-            })
-        };
-        self.children.iter().map(record).collect()
+            });
+        }
+        Ok(records)
     }
 }
 

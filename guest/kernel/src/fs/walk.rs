@@ -67,7 +67,7 @@ impl<'a> Walk<'a> {
             start: start.clone(),
         };
         if path.first() == Some(&b'/') {
-            walk.to_root()?;
+            walk.restart_at_root()?;
         }
         Ok(walk)
     }
@@ -76,7 +76,7 @@ impl<'a> Walk<'a> {
         self.resolve & u64::from(flag) != 0
     }
 
-    fn to_root(&mut self) -> Result<()> {
+    fn restart_at_root(&mut self) -> Result<()> {
         if self.has(raw::RESOLVE_BENEATH) {
             return Err(Errno::EXDEV);
         }
@@ -123,7 +123,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// As Linux' path resolution.
-    pub fn to_parent(&mut self) -> Result<Last> {
+    pub fn reach_parent(&mut self) -> Result<Last> {
         while let Some((name, slashes, last)) = self.next() {
             self.check_directory()?;
             match name.as_slice() {
@@ -141,9 +141,9 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// As Linux' path resolution.
-    pub fn to_end(&mut self, follow: Follow) -> Result<()> {
+    pub fn reach_end(&mut self, follow: Follow) -> Result<()> {
         loop {
-            let Last::Name(name, slashes) = self.to_parent()? else {
+            let Last::Name(name, slashes) = self.reach_parent()? else {
                 return Ok(());
             };
             let child = self.at.child(&name)?.ok_or(Errno::ENOENT)?;
@@ -179,7 +179,7 @@ impl<'a> Walk<'a> {
             return Err(Errno::ENOENT);
         }
         if path.first() == Some(&b'/') {
-            self.to_root()?;
+            self.restart_at_root()?;
         }
         if slashes {
             path.push(b'/');

@@ -13,6 +13,7 @@ use linux_raw_sys::general as raw;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::node::FuseInode;
+use super::stream::Stream;
 use super::{Request, Session, Use, bounce};
 use crate::fs::buffer::{Destination, Origin};
 use crate::fs::file::{File, Io, Lockable, Positioning, Regular};
@@ -22,7 +23,7 @@ use crate::{Errno, Result};
 
 /// A file that is open at the server; closed when dropped.
 #[derive(Debug)]
-pub struct Handle {
+pub(super) struct Handle {
     fs: Arc<super::FuseFs>,
     node: u64,
     pub(super) fh: u64,
@@ -78,6 +79,7 @@ pub(super) struct ServerBacking<'a> {
 pub struct FuseFile {
     pub(super) inode: Arc<FuseInode>,
     pub(super) handle: Arc<Handle>,
+    stream: Stream,
 }
 
 /// Reads, in several requests if need be, up to the end of the file.
@@ -169,7 +171,11 @@ impl Backing for FuseFile {
 
 impl FuseFile {
     pub(super) const fn new(inode: Arc<FuseInode>, handle: Arc<Handle>) -> Self {
-        Self { inode, handle }
+        Self {
+            inode,
+            handle,
+            stream: Stream::new(),
+        }
     }
 
     fn send(&self, ask: &WriteIn, from: Source<'_>) -> Result<u64> {
@@ -232,6 +238,10 @@ impl File for FuseFile {
         let mut size = self.inode.known_size();
         if offset.saturating_add(into.remaining()) > size {
             size = self.inode.metadata()?.size;
+        }
+        if self.stream.suits(size, offset) && !self.inode.pages().is_present(offset) {
+            let version = self.inode.version();
+            return self.stream.read(self, version, size, offset, into);
         }
         self.inode.pages().read(self, size, offset, into)
     }

@@ -1,10 +1,11 @@
 //! Directories of the host, by FUSE.
 //!
-//! * [`session`]: requests and replies over a [`Transport`].
-//! * [`node`]: inodes: attributes believed for as long as the server says, pages cached.
-//! * [`directory`]: names.
-//! * [`file`]: open files: cached reads, writes that reach the server at once.
-//! * [`bounce`]: memory between the program and the server.
+//! * `session`: requests and replies over a [`Transport`].
+//! * `node`: inodes: attributes believed for as long as the server says, pages cached.
+//! * `directory`: names.
+//! * `file`: open files: cached reads, writes that reach the server at once.
+//! * `stream`: long files read from front to back.
+//! * `bounce`: memory between the program and the server.
 //!
 //! Coherence is close-to-open: opening compares size and time stamps with those of the
 //! cached pages, and taking a lock drops what is cached.
@@ -15,6 +16,7 @@ mod file;
 mod locks;
 mod node;
 pub mod session;
+mod stream;
 
 pub use file::FuseFile;
 pub(super) use file::send_write;

@@ -50,6 +50,8 @@ struct Attributes {
     valid_until: Nanos,
     /// Whether the server's time stamps have changed by our own doing.
     own_change: bool,
+    /// Counts changes of the content.
+    version: u64,
 }
 
 impl fmt::Debug for FuseInode {
@@ -102,6 +104,7 @@ impl FuseInode {
                 metadata,
                 valid_until,
                 own_change: false,
+                version: 0,
             }),
             pages: Once::new(),
             text: Once::new(),
@@ -145,6 +148,7 @@ impl FuseInode {
             let same = is_same_content(&known.metadata, &new) || (own && same_size);
             known.metadata = new;
             known.valid_until = valid_until;
+            known.version += u64::from(!same);
             same
         };
         if !same {
@@ -188,11 +192,17 @@ impl FuseInode {
         self.attributes.lock().metadata.size
     }
 
+    /// A number that changes with the content.
+    pub(super) fn version(&self) -> u64 {
+        self.attributes.lock().version
+    }
+
     /// The content was changed through this kernel; `size` is the least length now.
     pub(super) fn wrote(&self, size: u64) {
         let mut known = self.attributes.lock();
         known.metadata.size = known.metadata.size.max(size);
         known.own_change = true;
+        known.version += 1;
         known.valid_until = Nanos(0);
     }
 
@@ -205,6 +215,7 @@ impl FuseInode {
         let mut known = self.attributes.lock();
         known.metadata.size = size;
         known.own_change = true;
+        known.version += 1;
         known.valid_until = Nanos(0);
     }
 
@@ -330,6 +341,10 @@ impl Inode for FuseInode {
             self.set_reader(&handle);
         }
         Ok(Arc::new(FuseFile::new(self, handle)))
+    }
+
+    fn lost_name(&self) {
+        self.forget_attributes();
     }
 
     fn as_directory(&self) -> Option<&dyn Directory> {

@@ -14,6 +14,7 @@ use crate::fs::metadata::FileKind;
 use crate::{Errno, Result};
 
 /// What a directory says about names.
+#[derive(Clone)]
 pub(super) struct Names {
     pub(super) slots: BTreeMap<Box<[u8]>, Slot>,
     /// Whether all names are here, so that nothing shows through from below.
@@ -140,25 +141,12 @@ impl OverlayInode {
         to.put(to_name, &one)
     }
 
-    fn records(&self) -> Result<(Vec<Record>, Vec<Box<[u8]>>, bool)> {
-        let (slots, opaque) = match &self.state.lock().body {
-            Body::Directory(names) => (names.slots.clone(), names.opaque),
-            _ => return Err(Errno::ENOTDIR),
-        };
-        let mut records = Vec::new();
-        let mut hidden = Vec::new();
-        for (name, slot) in slots {
-            if let Slot::Present(inode) = slot {
-                let number = inode.metadata()?.number;
-                records.push(Record {
-                    number,
-                    kind: inode.kind,
-                    name: name.clone(),
-                });
-            }
-            hidden.push(name);
+    /// A copy of what is said about names, so that nothing is locked meanwhile.
+    fn names(&self) -> Result<Names> {
+        match &self.state.lock().body {
+            Body::Directory(names) => Ok(names.clone()),
+            _ => Err(Errno::ENOTDIR),
         }
-        Ok((records, hidden, opaque))
     }
 }
 
@@ -177,13 +165,21 @@ impl Directory for OverlayInode {
     }
 
     fn list(&self) -> Result<Vec<Record>> {
-        let (mut records, hidden, opaque) = self.records()?;
-        if let Some(directory) = self.below(opaque) {
-            let mut below = directory.list()?;
-            // Sorted: the names came out of a sorted map.
-            below.retain(|record| hidden.binary_search(&record.name).is_err());
-            below.append(&mut records);
-            return Ok(below);
+        let names = self.names()?;
+        let mut records = match self.below(names.opaque) {
+            Some(directory) => directory.list()?,
+            None => Vec::new(),
+        };
+        records.retain(|record| !names.slots.contains_key(&record.name));
+        for (name, slot) in names.slots {
+            if let Slot::Present(inode) = slot {
+                let number = inode.metadata()?.number;
+                records.push(Record {
+                    number,
+                    kind: inode.kind,
+                    name,
+                });
+            }
         }
         Ok(records)
     }

@@ -8,9 +8,9 @@
 //! old one is marked as gone. What is changed is what is kept: metadata, names, and pages
 //! (those not written still come from below).
 //!
-//! * [`inode`]: identity and metadata.
-//! * [`directory`]: names.
-//! * [`content`]: the content of regular files. [`file`]: open ones.
+//! * `inode`: identity and metadata.
+//! * `directory`: names.
+//! * `content`: the content of regular files. [`file`]: open ones.
 
 mod content;
 mod directory;
