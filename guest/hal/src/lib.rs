@@ -39,8 +39,8 @@ pub mod time;
 pub mod user;
 pub mod virtio;
 
-#[cfg(not(kernel_build))]
-pub use hosted::initialize as initialize_hosted;
 pub use address::{GuestAddress, LinearAddress, Nanos};
 pub use context::{Entry, Kernel, Leave, Trap, UserContext, kernel, set_kernel};
+#[cfg(not(kernel_build))]
+pub use hosted::initialize as initialize_hosted;
 pub use platform::{MapError, Platform, Protection, Ticket, enter_user, platform, syscall_entry};

@@ -84,6 +84,15 @@ impl SignalInfo {
         }
     }
 
+    /// Of a timer made by `timer_create` (`SI_TIMER`).
+    #[must_use]
+    pub fn timer(number: u32, timer: u32, overrun: u32, value: u64) -> Self {
+        Self {
+            code: -2,
+            ..Self::sent(number, 0, timer, overrun, value)
+        }
+    }
+
     /// Sent by a process: `code` is `SI_USER` (0), `SI_TKILL` (-6) or `SI_QUEUE` (-1).
     #[must_use]
     pub fn sent(number: u32, code: i32, pid: u32, uid: u32, value: u64) -> Self {

@@ -1,11 +1,13 @@
 //! Clocks and timers of the process.
 
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use guest_hal::{Nanos, platform};
 
 use crate::process::current;
 use crate::signal::{SignalInfo, number};
+use crate::{Errno, Result};
 
 /// What a timer measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +30,26 @@ pub struct Armed {
     pub interval: Nanos,
 }
 
+/// A timer made by `timer_create`.
+#[derive(Clone, Copy, Debug)]
+pub struct PosixTimer {
+    /// What it measures.
+    pub measure: Measure,
+    /// The signal it posts, and the value that comes with it; `None`: it posts none.
+    pub notice: Option<(u32, u64)>,
+    armed: Option<Armed>,
+    /// How often it went off beyond the signal that was posted last.
+    pub overrun: u64,
+}
+
+/// Most timers of a process (Linux bounds them by `RLIMIT_SIGPENDING`).
+const POSIX_MAX: usize = 1024;
+
 /// The timers of a process.
 #[derive(Debug, Default)]
 pub struct Timers {
     interval: [Option<Armed>; INTERVAL_TIMERS],
+    posix: Vec<Option<PosixTimer>>,
 }
 
 /// Time spent idle.
@@ -79,6 +97,19 @@ const fn measure_of(timer: usize) -> Measure {
 
 const SIGNALS: [u32; INTERVAL_TIMERS] = [number::SIGALRM, number::SIGVTALRM, number::SIGPROF];
 
+impl PosixTimer {
+    /// Time left and interval.
+    #[must_use]
+    pub fn left(&self) -> (Nanos, Nanos) {
+        self.armed.map_or((Nanos(0), Nanos(0)), |armed| {
+            (
+                armed.at.saturating_sub(now(self.measure)).max(Nanos(1)),
+                armed.interval,
+            )
+        })
+    }
+}
+
 impl Timers {
     /// Time left and interval of an interval timer.
     #[must_use]
@@ -103,15 +134,103 @@ impl Timers {
     /// time can go off no earlier than if the program ran all the while.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        let deadlines = self
-            .interval
-            .iter()
+        let due = |measure, armed: &Armed| {
+            let left = armed.at.saturating_sub(now(measure));
+            now(Measure::Real).saturating_add(left)
+        };
+        let slots = self.interval.iter().enumerate();
+        let interval =
+            slots.filter_map(|(timer, armed)| Some(due(measure_of(timer), armed.as_ref()?)));
+        let posix = self.posix.iter().flatten();
+        let posix = posix.filter_map(|timer| Some(due(timer.measure, timer.armed.as_ref()?)));
+        interval.chain(posix).min()
+    }
+
+    /// Makes a timer; its number.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there are too many.
+    pub fn create(&mut self, measure: Measure, notice: Option<(u32, u64)>) -> Result<usize> {
+        let timer = PosixTimer {
+            measure,
+            notice,
+            armed: None,
+            overrun: 0,
+        };
+        if let Some((free, slot)) = self
+            .posix
+            .iter_mut()
             .enumerate()
-            .filter_map(|(timer, armed)| {
-                let left = armed.as_ref()?.at.saturating_sub(now(measure_of(timer)));
-                Some(now(Measure::Real).saturating_add(left))
-            });
-        deadlines.min()
+            .find(|(_, slot)| slot.is_none())
+        {
+            *slot = Some(timer);
+            return Ok(free);
+        }
+        if self.posix.len() >= POSIX_MAX {
+            return Err(Errno::EAGAIN);
+        }
+        self.posix.push(Some(timer));
+        Ok(self.posix.len() - 1)
+    }
+
+    /// A timer by number.
+    ///
+    /// # Errors
+    /// `EINVAL` when there is none.
+    pub fn posix(&mut self, number: i32) -> Result<&mut PosixTimer> {
+        let index = usize::try_from(number).map_err(|_| Errno::EINVAL)?;
+        let slot = self.posix.get_mut(index);
+        slot.and_then(Option::as_mut).ok_or(Errno::EINVAL)
+    }
+
+    /// Removes a timer.
+    ///
+    /// # Errors
+    /// `EINVAL` when there is none.
+    pub fn delete(&mut self, number: i32) -> Result<()> {
+        self.posix(number)?;
+        if let Some(slot) = self.posix.get_mut(number as usize) {
+            *slot = None;
+        }
+        platform().set_timer(self.next_deadline());
+        Ok(())
+    }
+
+    /// Arms a timer to go off after `value`; zero disarms it.
+    ///
+    /// # Errors
+    /// `EINVAL` when there is none.
+    pub fn arm(&mut self, number: i32, value: Nanos, interval: Nanos) -> Result<()> {
+        let timer = self.posix(number)?;
+        let at = now(timer.measure).saturating_add(value);
+        timer.armed = (value.0 != 0).then_some(Armed { at, interval });
+        platform().set_timer(self.next_deadline());
+        Ok(())
+    }
+
+    /// Posts the signals of the timers made by `timer_create` that went off; whether any did.
+    fn expire_posix(&mut self, post: &mut dyn FnMut(SignalInfo)) -> bool {
+        let mut any = false;
+        for (number, timer) in self.posix.iter_mut().enumerate() {
+            let Some(timer) = timer else { continue };
+            let now = now(timer.measure);
+            let Some(armed) = timer.armed.filter(|armed| armed.at <= now) else {
+                continue;
+            };
+            any = true;
+            timer.armed = next_after(armed, now);
+            let missed = now.saturating_sub(armed.at).0.checked_div(armed.interval.0);
+            timer.overrun = missed.unwrap_or(0);
+            if let Some((signal, value)) = timer.notice {
+                post(SignalInfo::timer(
+                    signal,
+                    number as u32,
+                    timer.overrun as u32,
+                    value,
+                ));
+            }
+        }
+        any
     }
 
     /// Takes the signals of the timers that went off.
@@ -155,11 +274,12 @@ fn next_after(armed: Armed, now: Nanos) -> Option<Armed> {
 pub fn expire() {
     let process = current();
     let mut timers = process.timers.lock();
-    if timers.interval.iter().all(Option::is_none) {
+    if timers.interval.iter().all(Option::is_none) && timers.posix.is_empty() {
         return;
     }
     let signals = timers.take_expired();
-    if signals.iter().any(Option::is_some) {
+    let posix = timers.expire_posix(&mut |info| process.signals.lock().post(info));
+    if posix || signals.iter().any(Option::is_some) {
         platform().set_timer(timers.next_deadline());
     }
     drop(timers);

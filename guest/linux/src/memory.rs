@@ -139,6 +139,13 @@ pub fn mprotect(addr: LinearAddress, length: u64, prot: Flags) -> Return {
     if !is_aligned(addr.0) || prot.0 & !(7 | raw::PROT_SEM | growth) != 0 {
         return Err(Errno::EINVAL);
     }
+    if prot.0 & growth != 0 {
+        let memory = current().memory.lock();
+        let down = memory.area_at(addr).is_some_and(|(_, area)| area.grows);
+        if prot.0 & growth != raw::PROT_GROWSDOWN || !down {
+            return Err(Errno::EINVAL);
+        }
+    }
     let length = pages(length)?;
     if length > 0 {
         let protection = Protection::from_bits(u64::from(prot.0));

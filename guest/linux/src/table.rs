@@ -266,6 +266,11 @@ system_calls! {
     217 getdents64(fd: i32, dirp: LinearAddress, count: u32) => directory::getdents64;
     218 set_tid_address(tidptr: LinearAddress) => process::set_tid_address;
     221 fadvise64(fd: i32, offset: i64, length: i64, advice: u32) => file::fadvise64;
+    222 timer_create(clockid: i32, sevp: LinearAddress, timerid: LinearAddress) => time::timer_create;
+    223 timer_settime(timerid: i32, flags: Flags, new_value: LinearAddress, old_value: LinearAddress) => time::timer_settime;
+    224 timer_gettime(timerid: i32, curr_value: LinearAddress) => time::timer_gettime;
+    225 timer_getoverrun(timerid: i32) => time::timer_getoverrun;
+    226 timer_delete(timerid: i32) => time::timer_delete;
     227 clock_settime(clockid: i32, tp: LinearAddress) => process::clock_settime;
     228 clock_gettime(clockid: i32, tp: LinearAddress) => time::clock_gettime;
     229 clock_getres(clockid: i32, res: LinearAddress) => time::clock_getres;

@@ -3,7 +3,8 @@
 use guest_hal::time as clock;
 use guest_hal::{LinearAddress, Nanos};
 use guest_kernel::process::current;
-use guest_kernel::time::{INTERVAL_TIMERS, processor};
+use guest_kernel::signal::number;
+use guest_kernel::time::{INTERVAL_TIMERS, Measure, processor};
 use guest_kernel::{Errno, Result, uaccess, wait};
 use linux_raw_sys::general as raw;
 
@@ -217,4 +218,116 @@ pub fn alarm(seconds: u32) -> Return {
     let (left, _) = timers.interval(0);
     timers.set_interval(0, Nanos(u64::from(seconds) * SECOND), Nanos(0));
     Ok(left.0.div_ceil(SECOND))
+}
+
+/// What a clock measures, for a timer on it.
+fn measure_of(clockid: i32) -> Result<Measure> {
+    read_clock(clockid)?;
+    let processor = [raw::CLOCK_PROCESS_CPUTIME_ID, raw::CLOCK_THREAD_CPUTIME_ID];
+    let is_processor = clockid < 0 || processor.contains(&(clockid as u32));
+    Ok(if is_processor {
+        Measure::Processor
+    } else {
+        Measure::Real
+    })
+}
+
+/// `timer_create`: with a signal, or without notice. `SIGEV_THREAD` is made of
+/// `SIGEV_THREAD_ID` by the C library, which needs threads.
+pub fn timer_create(clockid: i32, sevp: LinearAddress, timerid: LinearAddress) -> Return {
+    const SIGEV_SIGNAL: u32 = 0;
+    const SIGEV_NONE: u32 = 1;
+    const SIGEV_THREAD_ID: u32 = 4;
+    let measure = measure_of(clockid)?;
+    let event = if sevp.0 == 0 {
+        None
+    } else {
+        let value = uaccess::read_u64(sevp)?;
+        let signal = uaccess::read_u32(LinearAddress(sevp.0 + 8))?;
+        Some((
+            value,
+            signal,
+            uaccess::read_u32(LinearAddress(sevp.0 + 12))?,
+        ))
+    };
+    let notice = match event {
+        None => None,
+        Some((_, _, SIGEV_NONE)) => None,
+        Some((value, signal, SIGEV_SIGNAL | SIGEV_THREAD_ID)) if (1..=64).contains(&signal) => {
+            Some((signal, value))
+        }
+        Some(_) => return Err(Errno::EINVAL),
+    };
+    let made = current().timers.lock().create(measure, notice)?;
+    if event.is_none() {
+        let mut timers = current().timers.lock();
+        timers.posix(made as i32)?.notice = Some((number::SIGALRM, made as u64));
+    }
+    uaccess::write(timerid, &(made as u32).to_le_bytes())?;
+    Ok(0)
+}
+
+/// `timer_settime`.
+pub fn timer_settime(
+    timerid: i32,
+    flags: Flags,
+    new_value: LinearAddress,
+    old_value: LinearAddress,
+) -> Return {
+    let interval = read_timespec(new_value)?;
+    let value = read_timespec(LinearAddress(new_value.0 + 16))?;
+    let measure = current().timers.lock().posix(timerid)?.measure;
+    let relative = if flags.0 & TIMER_ABSTIME != 0 && value.0 != 0 {
+        let now = if measure == Measure::Real {
+            absolute_now(value)
+        } else {
+            processor()
+        };
+        value.saturating_sub(now).max(Nanos(1))
+    } else {
+        value
+    };
+    let mut timers = current().timers.lock();
+    let old = timers.posix(timerid)?.left();
+    timers.arm(timerid, relative, interval)?;
+    drop(timers);
+    if old_value.0 != 0 {
+        write_itimerspec(old_value, old)?;
+    }
+    Ok(0)
+}
+
+/// The clock an absolute time was taken from: times since 1970 are far from times since
+/// the start of the host.
+fn absolute_now(value: Nanos) -> Nanos {
+    let monotonic = clock::monotonic();
+    let realtime = clock::realtime();
+    if value.0.abs_diff(realtime.0) < value.0.abs_diff(monotonic.0) {
+        realtime
+    } else {
+        monotonic
+    }
+}
+
+fn write_itimerspec(to: LinearAddress, (left, interval): (Nanos, Nanos)) -> Result<()> {
+    write_timespec(to, interval)?;
+    write_timespec(LinearAddress(to.0 + 16), left)
+}
+
+/// `timer_gettime`.
+pub fn timer_gettime(timerid: i32, curr_value: LinearAddress) -> Return {
+    let left = current().timers.lock().posix(timerid)?.left();
+    write_itimerspec(curr_value, left)?;
+    Ok(0)
+}
+
+/// `timer_getoverrun`.
+pub fn timer_getoverrun(timerid: i32) -> Return {
+    Ok(current().timers.lock().posix(timerid)?.overrun)
+}
+
+/// `timer_delete`.
+pub fn timer_delete(timerid: i32) -> Return {
+    current().timers.lock().delete(timerid)?;
+    Ok(0)
 }
