@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::error::STATUS_HUSK;
+use crate::error::{STATUS_HUSK, say};
 
 /// Runs programs as isolated machines.
 #[derive(Debug, Parser)]
@@ -89,10 +89,17 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();
-    eprintln!(
-        "husk: {}",
-        text.strip_prefix("error: ").unwrap_or(&text).trim_end()
-    );
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let why = lines
+        .next()
+        .unwrap_or("not understood")
+        .trim_start_matches("error: ")
+        .to_owned();
+    let hint = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more");
+    let details: Vec<&str> = lines.take_while(|line| !hint(line)).collect();
+    let why = format!("{why} {}", details.join(" "));
+    let remedy = "`husk --help` and `husk run --help` say what there is";
+    say(&format!("husk: command line: {} ({remedy})", why.trim()));
     ExitCode::from(STATUS_HUSK)
 }
 
@@ -124,12 +131,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
 
 fn parse_volume(text: &str) -> Result<Volume, String> {
     let usage = || "write it as HOST:GUEST or HOST:GUEST:ro".to_owned();
-    let (rest, read_only) = match text.rsplit_once(':') {
-        Some((rest, "ro")) => (rest, true),
-        Some((rest, "rw")) => (rest, false),
-        _ => (text, false),
+    let (host, rest) = text.split_once(':').ok_or_else(usage)?;
+    let (guest, read_only) = match rest.split_once(':') {
+        None => (rest, false),
+        Some((guest, "ro")) => (guest, true),
+        Some((guest, "rw")) => (guest, false),
+        Some((_, mode)) => return Err(format!("'{mode}' is no mode (use ro or nothing)")),
     };
-    let (host, guest) = rest.split_once(':').ok_or_else(usage)?;
     if host.is_empty() || !guest.starts_with('/') {
         return Err(format!("{}, GUEST being an absolute path", usage()));
     }
@@ -172,6 +180,7 @@ mod tests {
         assert!(parse_volume("/a").is_err());
         assert!(parse_volume("/a:b").is_err());
         assert!(parse_volume(":/b").is_err());
+        assert!(parse_volume("/a:/b:rx").is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use engine_contract::Stop;
 use guest_abi::report::{self, ReportPage, TEXT_MAX};
 use rustix::io::Errno;
 
-use crate::error::{Failure, STATUS_HUSK, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND};
+use crate::error::{Failure, STATUS_HUSK, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, say};
 
 /// What a shell says of a program killed for want of memory: 128 + `SIGKILL`.
 const STATUS_KILLED: u8 = 128 + 9;
@@ -76,19 +76,24 @@ fn out_of_memory(program: &str, memory: u64) -> Failure {
 
 fn exited(status: u8, hint: &str, program: &str) -> u8 {
     if status != 0 && !hint.is_empty() {
-        eprintln!("husk: {program}: {}", hint.trim());
+        say(&format!("husk: {program}: {}", hint.trim()));
     }
     status
 }
 
 fn signaled(number: u32, text: &str, program: &str) -> u8 {
     if FAULTS.contains(&number) {
-        eprintln!("husk: {program}: ended by {text}");
+        say(&format!("husk: {program}: ended by {text}"));
     }
     128 + (number as u8 & 0x7f)
 }
 
 fn not_started(errno: u32, text: String) -> Failure {
+    if let Some(why) = text.strip_prefix("working directory ") {
+        let (what, why) = why.split_once(": ").unwrap_or((why, "cannot be entered"));
+        let remedy = "give a directory that exists inside the machine";
+        return Failure::new(format_args!("--workdir {what}"), why, remedy);
+    }
     let (status, remedy) = match Errno::from_raw_os_error(errno as i32) {
         Errno::NOENT | Errno::NOTDIR => (
             STATUS_NOT_FOUND,

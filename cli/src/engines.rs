@@ -1,6 +1,7 @@
 //! `husk engines`: what this host can do.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use engine_contract::Engine;
 use engine_paravirt::Paravirt;
@@ -28,6 +29,8 @@ pub(crate) fn engines() -> Result<u8, Failure> {
             };
         }
     }
-    print!("{text}");
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written
+        .map_err(|error| Failure::new("standard output", error, "it must take what is written"))?;
     Ok(u8::from(!usable))
 }

@@ -4,6 +4,7 @@
 //! errors, 126 for a program that cannot be executed, 127 for one that is not found.
 
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Husk's own error.
@@ -12,6 +13,11 @@ pub(crate) const STATUS_HUSK: u8 = 125;
 pub(crate) const STATUS_NOT_EXECUTABLE: u8 = 126;
 /// The program is not there.
 pub(crate) const STATUS_NOT_FOUND: u8 = 127;
+
+/// Writes a line to stderr; a stderr that takes nothing must not change the status.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// One sentence, one status.
 #[derive(Debug)]
@@ -39,7 +45,7 @@ impl Failure {
 
     /// Says it on stderr.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("{self}");
+        say(&self.to_string());
         ExitCode::from(self.status)
     }
 }

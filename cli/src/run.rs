@@ -52,6 +52,7 @@ impl From<MemoryError> for Failure {
 /// Runs the program; the exit status.
 pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     check_memory(options.memory)?;
+    check_program(options)?;
     raise_file_limit();
     let held = signals::hold();
     let config = configuration(options)?;
@@ -127,6 +128,30 @@ fn finish(
         stats::write(to, &page, &measured)?;
     }
     result
+}
+
+/// An option that nobody knows looks like a program to the parser.
+fn check_program(options: &RunOptions) -> Result<(), Failure> {
+    let name = options
+        .command
+        .first()
+        .map(|name| name.to_string_lossy().into_owned());
+    match name.unwrap_or_default().as_str() {
+        "" => Err(Failure::new(
+            "command line",
+            "the program's name is empty",
+            "name a program",
+        )),
+        name if name.starts_with('-') => {
+            let remedy = "`husk run --help` shows the options; a program of that name is ./NAME";
+            Err(Failure::new(
+                format_args!("command line: {name}"),
+                "unknown option",
+                remedy,
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_memory(memory: u64) -> Result<(), Failure> {

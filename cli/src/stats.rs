@@ -53,7 +53,7 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
     });
     let text = format!("{value:#}\n");
     if to == Path::new("-") {
-        eprint!("{text}");
+        crate::error::say(text.trim_end());
         return Ok(());
     }
     std::fs::write(to, text).map_err(|error| {

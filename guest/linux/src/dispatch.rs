@@ -119,7 +119,7 @@ fn call(context: &UserContext) -> Result<u64> {
     }
     let result = table::dispatch(context.call, registers);
     if tracing {
-        trace::leave(&result);
+        trace::leave(context.call, registers, &result);
     }
     result
 }

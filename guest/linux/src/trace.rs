@@ -3,39 +3,66 @@
 use alloc::string::String;
 use core::fmt::Write;
 
+use guest_hal::LinearAddress;
 use guest_hal::sync::Mutex;
 use guest_kernel::fs::console;
 use guest_kernel::signal::SignalInfo;
-use guest_kernel::{Errno, Result};
+use guest_kernel::{Errno, Result, uaccess};
 
 use crate::{Return, names, table};
 
-/// The line that is being built: a call before it returns.
-static LINE: Mutex<String> = Mutex::new(String::new());
 /// The first call that was not served, for the report at the end.
 static UNKNOWN: Mutex<Option<u64>> = Mutex::new(None);
+/// How much of a buffer is shown, as strace does.
+const SHOWN: u64 = 32;
 
-/// Notes a call with its arguments.
+/// Writes a call that will not return.
 pub(crate) fn enter(number: u64, registers: [u64; 6]) {
+    if matches!(number, 60 | 231) {
+        let mut line = call(number, registers, 0);
+        line.push_str(" = ?\n");
+        console::log(line.as_bytes());
+    }
+}
+
+/// A call as text; `result` says how much of a buffer is worth showing.
+fn call(number: u64, registers: [u64; 6], result: u64) -> String {
     let mut line = String::new();
     // Writing to a string cannot fail.
     let _ = match names::name(number) {
         Some(name) => write!(line, "{name}("),
         None => write!(line, "syscall_{number:#x}("),
     };
-    let _ = table::show(number, registers, &mut line);
+    let [fd, buffer, count, offset, ..] = registers;
+    let shown = match number {
+        0 | 17 => Some(result),
+        1 | 18 => Some(count),
+        _ => None,
+    };
+    let bytes = shown.and_then(|length| {
+        let bytes = uaccess::read_vec(LinearAddress(buffer), length.min(SHOWN)).ok()?;
+        Some((bytes, length))
+    });
+    let _ = match bytes {
+        Some((bytes, length)) => {
+            let more = if length > SHOWN { "..." } else { "" };
+            let text = bytes.escape_ascii();
+            let _ = write!(line, "{}, \"{text}\"{more}, {count}", fd as i32);
+            if number > 1 {
+                write!(line, ", {}", offset as i64)
+            } else {
+                Ok(())
+            }
+        }
+        None => table::show(number, registers, &mut line),
+    };
     line.push(')');
-    if matches!(number, 60 | 231) {
-        line.push_str(" = ?\n");
-        console::log(line.as_bytes());
-        return;
-    }
-    *LINE.lock() = line;
+    line
 }
 
-/// Writes the line of the call that returns.
-pub(crate) fn leave(result: &Result<u64>) {
-    let mut line = core::mem::take(&mut *LINE.lock());
+/// Writes the line of a call that returned.
+pub(crate) fn leave(number: u64, registers: [u64; 6], result: &Result<u64>) {
+    let mut line = call(number, registers, result.unwrap_or(0));
     while line.len() < 39 {
         line.push(' ');
     }

@@ -14,9 +14,9 @@ use crate::Errno;
 /// Most program headers (Linux reads at most a 64 KiB table).
 const SEGMENTS_MAX: u16 = 1024;
 /// Bytes of a program header.
-pub const SEGMENT_SIZE: u64 = 56;
+pub(super) const SEGMENT_SIZE: u64 = 56;
 /// Bytes of the file header.
-pub const HEADER_SIZE: usize = 64;
+pub(super) const HEADER_SIZE: usize = 64;
 
 /// How the file wants to be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +60,13 @@ pub struct Segment {
 }
 
 /// `PT_LOAD`.
-pub const LOAD: u32 = 1;
+pub(super) const LOAD: u32 = 1;
 /// `PT_INTERP`.
-pub const INTERPRETER: u32 = 3;
+pub(super) const INTERPRETER: u32 = 3;
 /// `PT_PHDR`.
-pub const HEADERS: u32 = 6;
+pub(super) const HEADERS: u32 = 6;
 /// `PT_GNU_STACK`.
-pub const STACK: u32 = 0x6474_e551;
+pub(super) const STACK: u32 = 0x6474_e551;
 
 fn refuse(reason: &'static str) -> ExecError {
     ExecError::new(Errno::ENOEXEC, reason)
@@ -161,7 +161,7 @@ pub fn parse(head: &[u8]) -> Result<Header, ExecError> {
 ///
 /// # Errors
 /// `ENOEXEC` when one makes no sense.
-pub fn segments(table: &[u8]) -> Result<Vec<Segment>, ExecError> {
+pub(super) fn segments(table: &[u8]) -> Result<Vec<Segment>, ExecError> {
     let mut segments = Vec::new();
     for bytes in table.chunks_exact(SEGMENT_SIZE as usize) {
         let segment =

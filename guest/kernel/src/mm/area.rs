@@ -67,15 +67,19 @@ impl Area {
         let length = self.end - start;
         match &self.backing {
             Backing::Private(extent) => map(start, extent.start(), length, self.protection),
-            Backing::Shared(pages) => self.install_shared(start, length, pages),
+            Backing::Shared(_) => self.install_part(start, start, self.end),
             Backing::None | Backing::Lazy(_) | Backing::BeyondFile => Ok(()),
         }
     }
 
-    fn install_shared(&self, start: u64, length: u64, pages: &PageStore) -> Result<()> {
-        let offset = self.file.as_ref().map_or(0, |file| file.offset);
-        let mut at = start;
-        for (physical, bytes) in pages.runs(offset, length)? {
+    /// Maps the pages of `from..to` of a shared area that begins at `start`.
+    pub(super) fn install_part(&self, start: u64, from: u64, to: u64) -> Result<()> {
+        let Backing::Shared(pages) = &self.backing else {
+            return Ok(());
+        };
+        let offset = self.file.as_ref().map_or(0, |file| file.offset) + (from - start);
+        let mut at = from;
+        for (physical, bytes) in pages.runs(offset, to - from)? {
             map(at, physical, bytes, self.protection)?;
             at += bytes;
         }

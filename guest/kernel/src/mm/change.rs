@@ -92,6 +92,12 @@ impl AddressSpace {
             area.backing = Backing::Private(extent);
             return area.install(start);
         }
+        if matches!(area.backing, Backing::Shared(_)) && length > super::EAGER_FILL_MAX {
+            // Only parts of it may be mapped: faults bring them back with the new rights.
+            return platform()
+                .unmap(LinearAddress(start), length)
+                .map_err(|_| Errno::ENOMEM);
+        }
         if matches!(area.backing, Backing::Private(_) | Backing::Shared(_)) {
             let changed = platform().protect(LinearAddress(start), length, protection);
             return changed.map_err(|_| Errno::ENOMEM);

@@ -280,7 +280,9 @@ impl AddressSpace {
                 file: Some(file.clone()),
                 grows: false,
             };
-            area.install(start)?;
+            if present <= EAGER_FILL_MAX {
+                area.install(start)?;
+            }
             self.areas.insert(start, area);
         }
         self.insert_beyond_file(
@@ -356,8 +358,9 @@ impl AddressSpace {
         }
         match area.backing {
             Backing::Lazy(_) => self.bring_in(start, address.0),
+            Backing::Shared(_) => self.show(start, address.0),
             Backing::BeyondFile => Err(FaultError::Bus),
-            Backing::None | Backing::Private(_) | Backing::Shared(_) => Err(FaultError::Forbidden),
+            Backing::None | Backing::Private(_) => Err(FaultError::Forbidden),
         }
     }
 
@@ -370,6 +373,15 @@ impl AddressSpace {
         area.fill().map_err(|_| FaultError::Bus)?;
         area.make_present();
         area.install(from).map_err(|_| FaultError::Bus)
+    }
+
+    /// Maps the chunk of a shared area around an address.
+    fn show(&mut self, start: u64, address: u64) -> core::result::Result<(), FaultError> {
+        let chunk = address / FILL_CHUNK * FILL_CHUNK;
+        let area = self.areas.get(&start).ok_or(FaultError::Unmapped)?;
+        let (from, to) = (start.max(chunk), area.end.min(chunk + FILL_CHUNK));
+        area.install_part(start, from, to)
+            .map_err(|_| FaultError::Bus)
     }
 
     /// Makes `at` a border between areas.

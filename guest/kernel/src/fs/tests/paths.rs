@@ -1,7 +1,6 @@
 //! Path resolution, as Linux does it.
 
 use super::std::prelude::v1::*;
-use super::std::vec;
 
 use linux_raw_sys::general as raw;
 
