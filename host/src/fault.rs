@@ -46,8 +46,10 @@ pub fn is_exhausted() -> bool {
 }
 
 extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid siginfo for SIGBUS, which has an address.
-    let address = unsafe { (*info).si_addr() }.addr();
+    // SAFETY: the kernel passes a valid siginfo, which lives until the handler returns.
+    let info = unsafe { &*info };
+    // SAFETY: it is one for SIGBUS, which has an address.
+    let address = unsafe { info.si_addr() }.addr();
     if (START.load(Ordering::SeqCst)..END.load(Ordering::SeqCst)).contains(&address) {
         replace(address & !(PAGE - 1));
         return;

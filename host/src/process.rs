@@ -80,9 +80,9 @@ pub fn start(namespaces: Namespaces, child: impl FnOnce() -> Infallible) -> io::
         -1 => Err(io::Error::last_os_error()),
         #[expect(unreachable_code, reason = "the child never comes back")]
         0 => match child() {},
-        // SAFETY: the kernel stored a descriptor that nobody else owns.
         pid => Ok(Child {
             pid: pid as i32,
+            // SAFETY: the kernel stored a descriptor that nobody else owns.
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         }),
     }

@@ -82,11 +82,11 @@ impl Pieces<'_> {
         while self
             .slices
             .get(self.first)
-            .is_some_and(|slice| slice.len() == 0)
+            .is_some_and(|slice| slice.is_empty())
         {
             self.first += 1;
         }
-        let slice = self.slices.get(self.first)?.clone();
+        let slice = *self.slices.get(self.first)?;
         let rest = slice.len().min(wanted);
         (rest > 0).then_some((slice, rest))
     }

@@ -53,7 +53,13 @@ unsafe extern "C" fn _start() -> ! {
 fn unblock_signals() {
     let none = 0u64;
     let pointer = (&raw const none).addr() as u64;
-    require(73, system_call(calls::SYS_RT_SIGPROCMASK, [SIG_SETMASK, pointer, 0, 8, 0, 0]));
+    require(
+        73,
+        system_call(
+            calls::SYS_RT_SIGPROCMASK,
+            [SIG_SETMASK, pointer, 0, 8, 0, 0],
+        ),
+    );
 }
 
 /// Ends the cell unless the host did as asked; the status says which step failed.

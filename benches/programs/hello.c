@@ -1,0 +1,4 @@
+/* Starts, says so, ends. */
+#include <unistd.h>
+
+int main(void) { return write(1, "hello\n", 6) != 6; }

@@ -1,0 +1,8 @@
+/* The smallest program that prints. */
+#include <stdio.h>
+
+int main(void)
+{
+    puts("hello, world");
+    return 0;
+}

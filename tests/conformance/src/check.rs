@@ -1,0 +1,124 @@
+//! What can be run and counted: a compared case, a bad input, or a scenario.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::badinput::{self, BadInput};
+use crate::case::{Case, Program};
+use crate::compare;
+use crate::harness::{Harness, How};
+use crate::options::Options;
+use crate::scenarios::{self, Scenario};
+use crate::table;
+
+/// One counted line of the report.
+#[derive(Debug)]
+pub(crate) enum Check {
+    Case(Box<Case>),
+    BadInput(BadInput),
+    Scenario(Scenario),
+}
+
+/// How a check came out, with a remark.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed(String),
+    Failed(String),
+    Skipped(String),
+}
+
+impl Check {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Case(case) => &case.name,
+            Self::BadInput(bad) => bad.name,
+            Self::Scenario(scenario) => scenario.name,
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        matches!(self, Self::Case(case) if case.slow)
+    }
+
+    /// Runs it. An error of the harness itself is a failure of the check.
+    pub(crate) fn run(&self, harness: &Harness) -> Outcome {
+        let outcome = match self {
+            Self::Case(case) => run_case(harness, case),
+            Self::BadInput(bad) => bad.run(harness),
+            Self::Scenario(scenario) => (scenario.run)(harness),
+        };
+        outcome.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")))
+    }
+}
+
+/// All checks that the options ask for, in the order of the tables.
+pub(crate) fn selected(options: &Options) -> Vec<Check> {
+    let cases = table::all()
+        .into_iter()
+        .map(|case| Check::Case(Box::new(case)));
+    let bad = badinput::all().into_iter().map(Check::BadInput);
+    let scenarios = scenarios::all().into_iter().map(Check::Scenario);
+    cases
+        .chain(bad)
+        .chain(scenarios)
+        .filter(|check| options.include_slow || !check.is_slow())
+        .filter(|check| options.wants(check.name()))
+        .collect()
+}
+
+fn run_case(harness: &Harness, case: &Case) -> Result<Outcome> {
+    let Some(program) = harness.locate(&case.program)? else {
+        return Ok(Outcome::Skipped(missing(case)));
+    };
+    let path = harness.fresh_path();
+    let native = harness.run(case, &path, How::Native(&program))?;
+    if let Some(broken) = broken_oracle(case, &native.run) {
+        return Ok(Outcome::Failed(broken));
+    }
+    compare_with(harness, case, &path, &program, &native)
+}
+
+fn compare_with(
+    harness: &Harness,
+    case: &Case,
+    path: &Path,
+    program: &Path,
+    native: &compare::Side,
+) -> Result<Outcome> {
+    let machine = harness.run(case, path, How::Machine(program))?;
+    let times = format!(
+        "native {:.1?}, husk {:.1?}",
+        native.run.elapsed, machine.run.elapsed
+    );
+    Ok(match compare::difference(native, &machine, case.compares) {
+        None => Outcome::Passed(times),
+        Some(difference) => Outcome::Failed(difference),
+    })
+}
+
+/// Why the native run is no oracle: the host does not do what the table says.
+pub(crate) fn broken_oracle(case: &Case, native: &crate::process::Run) -> Option<String> {
+    if native.timed_out {
+        return Some(format!(
+            "the native run does not end within {:?}",
+            case.timeout
+        ));
+    }
+    if case.fails == (native.status != 0) {
+        return None;
+    }
+    let said = String::from_utf8_lossy(&native.stderr);
+    Some(format!(
+        "the native run ends with status {}: {}",
+        native.status,
+        said.trim()
+    ))
+}
+
+fn missing(case: &Case) -> String {
+    match &case.program {
+        Program::Host(name) => format!("no {name} here (Debian package {})", case.package),
+        Program::C { name, .. } => format!("{name}.c was not built"),
+    }
+}

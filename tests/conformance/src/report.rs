@@ -1,0 +1,64 @@
+//! Runs the checks, a few at a time, and prints one line for each and the sum.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::check::{Check, Outcome};
+use crate::harness::Harness;
+
+#[derive(Debug, Default)]
+struct Tally {
+    passed: usize,
+    failed: Vec<String>,
+    skipped: usize,
+}
+
+/// Whether nothing failed.
+pub(crate) fn run_all(harness: &Harness, checks: &[Check], jobs: usize) -> bool {
+    let tally = Mutex::new(Tally::default());
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(check) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = check.run(harness);
+                    tally
+                        .lock()
+                        .expect("no worker panics")
+                        .add(check.name(), &outcome);
+                }
+            });
+        }
+    });
+    let tally = tally.into_inner().expect("no worker panics");
+    tally.print();
+    tally.failed.is_empty()
+}
+
+impl Tally {
+    fn add(&mut self, name: &str, outcome: &Outcome) {
+        match outcome {
+            Outcome::Passed(remark) => {
+                self.passed += 1;
+                println!("ok    {name}  ({remark})");
+            }
+            Outcome::Failed(reason) => {
+                self.failed.push(name.to_string());
+                println!("FAIL  {name}: {reason}");
+            }
+            Outcome::Skipped(reason) => {
+                self.skipped += 1;
+                println!("skip  {name}: {reason}");
+            }
+        }
+    }
+
+    fn print(&self) {
+        for name in &self.failed {
+            println!("failed: {name}");
+        }
+        let (passed, failed, skipped) = (self.passed, self.failed.len(), self.skipped);
+        println!("conformance: {passed} passed, {failed} failed, {skipped} skipped");
+    }
+}

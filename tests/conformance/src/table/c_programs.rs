@@ -1,0 +1,107 @@
+//! C programs of our own (`programs/*.c`): what the system-call interface promises, line by line.
+
+use crate::case::Case;
+
+const PIE: &[&str] = &["-pie", "-fPIE"];
+const NO_PIE: &[&str] = &["-no-pie", "-fno-pie"];
+const STATIC: &[&str] = &["-static", "-no-pie", "-fno-pie"];
+const STATIC_PIE: &[&str] = &["-static-pie", "-fPIE"];
+
+/// Every way a program can be linked.
+const LINKS: [(&str, &[&str]); 4] = [
+    ("pie", PIE),
+    ("no-pie", NO_PIE),
+    ("static", STATIC),
+    ("static-pie", STATIC_PIE),
+];
+
+/// Programs about starting: built in all four ways.
+const STARTING: &[&str] = &["hello", "start", "tls", "signals_basic"];
+
+/// All others: dynamic and static.
+const OTHERS: &[&str] = &[
+    "access",
+    "at_calls",
+    "big_frames",
+    "brk",
+    "clocks",
+    "cwd",
+    "directories",
+    "fcntl",
+    "fpu_state",
+    "identity",
+    "io_vectors",
+    "links",
+    "longjmp",
+    "madvise",
+    "mmap_anonymous",
+    "mmap_file",
+    "mprotect",
+    "mremap",
+    "open_flags",
+    "pipes",
+    "poll",
+    "rename",
+    "sigaltstack",
+    "sigframe",
+    "signal_masks",
+    "sparse",
+    "stack_overflow",
+    "stat",
+    "syscall_conventions",
+    "timers",
+    "truncate",
+    "utimes",
+];
+
+/// Ways to end: the program's argument and nothing else decides. All end with another status
+/// than 0.
+const ENDS: &[&str] = &[
+    "segv",
+    "segv-write",
+    "segv-exec",
+    "fpe",
+    "ill",
+    "abort",
+    "trap",
+    "bus",
+    "alarm",
+    "term",
+    "kill",
+    "pipe",
+    "hup",
+    "usr1",
+    "exit-7",
+    "exit-256",
+    "quick-exit",
+    "raw-exit",
+    "overflow",
+    "vtalrm",
+    "noncanonical",
+    "privileged",
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (link, flags) in LINKS {
+        cases.extend(STARTING.iter().map(|program| built(program, link, flags)));
+    }
+    for (link, flags) in [LINKS[0], LINKS[2]] {
+        cases.extend(OTHERS.iter().map(|program| built(program, link, flags)));
+        cases.extend(ENDS.iter().map(|end| ending(end, link, flags)));
+    }
+    cases
+}
+
+fn built(program: &'static str, link: &str, flags: &'static [&'static str]) -> Case {
+    Case::c(&format!("c/{program}/{link}"), program, flags)
+}
+
+fn ending(end: &str, link: &str, flags: &'static [&'static str]) -> Case {
+    let case = Case::c(&format!("c/end-{end}/{link}"), "ends", flags).argument(end);
+    if end == "exit-256" {
+        case
+    } else {
+        case.fails()
+    }
+}
