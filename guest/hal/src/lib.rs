@@ -37,6 +37,7 @@ pub mod report;
 pub mod sync;
 pub mod time;
 pub mod user;
+pub mod vdso;
 pub mod virtio;
 
 pub use address::{GuestAddress, LinearAddress, Nanos};

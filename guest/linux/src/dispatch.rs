@@ -61,7 +61,7 @@ impl Kernel for Linux {
             return finish(context, Leave::Full);
         }
         let result = call(context);
-        context.rax = result.map_or_else(Errno::to_register, |value| value);
+        context.rax = result.unwrap_or_else(Errno::to_register);
         let leave = if entry == Entry::Trapped {
             patch::patch(context);
             Leave::Full

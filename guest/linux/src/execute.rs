@@ -84,18 +84,20 @@ fn path(at: &Source) -> Result<Vec<u8>> {
 /// A null-terminated list of strings.
 fn strings(list: u64, budget: &mut usize) -> Result<Vec<Vec<u8>>> {
     let mut strings = Vec::new();
+    if list == 0 {
+        return Ok(strings);
+    }
     let mut at = list;
-    while list != 0 {
+    loop {
         let pointer = uaccess::read_u64(LinearAddress(at))?;
         if pointer == 0 {
-            break;
+            return Ok(strings);
         }
         let string = uaccess::read_c_string(LinearAddress(pointer), STRING_MAX, Errno::E2BIG)?;
         *budget = budget.checked_sub(string.len() + 9).ok_or(Errno::E2BIG)?;
         strings.push(string);
         at += 8;
     }
-    Ok(strings)
 }
 
 /// The point of no return: what fails from here on ends the program.

@@ -51,16 +51,14 @@ macro_rules! system_calls {
         /// The formatter's.
         pub fn show(number: u64, registers: [u64; 6], out: &mut dyn fmt::Write) -> fmt::Result {
             let mut registers = registers.into_iter();
+            let mut separators = core::iter::once("").chain(core::iter::repeat(", "));
             match number {
                 $($number => {
-                    let mut separator = "";
                     $(
                         let $argument = <$type>::from_register(registers.next().unwrap_or(0));
-                        out.write_str(separator)?;
+                        out.write_str(separators.next().unwrap_or_default())?;
                         $argument.show(out)?;
-                        separator = ", ";
                     )*
-                    let _ = separator;
                     Ok(())
                 })*
                 _ => Ok(()),

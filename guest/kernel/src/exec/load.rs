@@ -71,7 +71,9 @@ pub fn load(
     };
     map_stack(process, &image, stack_top, stack_size)?;
     let program_entry = image.header.entry.wrapping_add(mapped.bias);
+    let library = super::vdso::map(&mut process.memory.lock())?;
     let vectors = StartVectors {
+        vdso: library.0,
         path: &program.path,
         arguments: &program.arguments,
         environment,

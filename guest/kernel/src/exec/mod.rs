@@ -2,6 +2,7 @@
 //!
 //! * `elf`: reading the headers of a file that anybody may have written.
 //! * `load`: mapping its segments and its interpreter's.
+//! * `vdso`: the kernel's own library in the program.
 //! * `stack`: arguments, environment and auxiliary vector.
 //!
 //! Scripts start their interpreter. Every refusal says what the file is.
@@ -9,6 +10,7 @@
 mod elf;
 mod load;
 mod stack;
+mod vdso;
 
 use alloc::string::String;
 use alloc::sync::Arc;

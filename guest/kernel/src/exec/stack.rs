@@ -19,6 +19,7 @@ pub(super) struct StartVectors<'a> {
     pub(super) header_count: u64,
     pub(super) interpreter_base: u64,
     pub(super) entry: u64,
+    pub(super) vdso: u64,
     pub(super) credentials: &'a Credentials,
 }
 
@@ -127,6 +128,7 @@ fn auxiliary(vectors: &StartVectors<'_>, path: u64, platform: u64, random: u64) 
     let [uid, euid, _] = who.uid;
     let [gid, egid, _] = who.gid;
     let entries = [
+        (auxvec::AT_SYSINFO_EHDR, vectors.vdso),
         (auxvec::AT_HWCAP, info.hwcap),
         (auxvec::AT_PAGESZ, 4096),
         (auxvec::AT_CLKTCK, 100),

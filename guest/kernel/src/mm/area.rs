@@ -36,6 +36,8 @@ pub enum Backing {
     Shared(Arc<PageStore>),
     /// Nothing: the file ends before.
     BeyondFile,
+    /// Memory shared with the monitor.
+    Device(GuestAddress),
 }
 
 /// A file and an offset in it.
@@ -68,6 +70,7 @@ impl Area {
         match &self.backing {
             Backing::Private(extent) => map(start, extent.start(), length, self.protection),
             Backing::Shared(_) => self.install_part(start, start, self.end),
+            Backing::Device(physical) => map(start, *physical, length, self.protection),
             Backing::None | Backing::Lazy(_) | Backing::BeyondFile => Ok(()),
         }
     }
@@ -119,7 +122,7 @@ impl Area {
     pub(super) const fn physical_start(&self) -> Option<GuestAddress> {
         match &self.backing {
             Backing::Private(extent) | Backing::Lazy(extent) => Some(extent.start()),
-            Backing::None | Backing::Shared(_) | Backing::BeyondFile => None,
+            Backing::None | Backing::Shared(_) | Backing::BeyondFile | Backing::Device(_) => None,
         }
     }
 
@@ -129,7 +132,7 @@ impl Area {
             Backing::Private(extent) | Backing::Lazy(extent) => {
                 extent.start().checked_add(extent.len())
             }
-            Backing::None | Backing::Shared(_) | Backing::BeyondFile => None,
+            Backing::None | Backing::Shared(_) | Backing::BeyondFile | Backing::Device(_) => None,
         }
     }
 
@@ -143,6 +146,7 @@ impl Area {
         let backing = match &mut self.backing {
             Backing::None => Backing::None,
             Backing::BeyondFile => Backing::BeyondFile,
+            Backing::Device(physical) => Backing::Device(GuestAddress(physical.0 + kept)),
             Backing::Private(extent) => Backing::Private(extent.split_off(kept)),
             Backing::Lazy(extent) => Backing::Lazy(extent.split_off(kept)),
             Backing::Shared(pages) => Backing::Shared(Arc::clone(pages)),

@@ -98,7 +98,10 @@ impl AddressSpace {
                 .unmap(LinearAddress(start), length)
                 .map_err(|_| Errno::ENOMEM);
         }
-        if matches!(area.backing, Backing::Private(_) | Backing::Shared(_)) {
+        if matches!(
+            area.backing,
+            Backing::Private(_) | Backing::Shared(_) | Backing::Device(_)
+        ) {
             let changed = platform().protect(LinearAddress(start), length, protection);
             return changed.map_err(|_| Errno::ENOMEM);
         }

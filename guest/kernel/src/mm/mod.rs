@@ -66,6 +66,8 @@ pub enum Source {
     Anonymous,
     /// Zeroes, for a stack that grows down.
     Stack,
+    /// Guest-physical memory shared with the monitor.
+    Device(GuestAddress),
     /// A private copy of a file from an offset on.
     Private(Arc<OpenFile>, u64),
     /// A file's pages themselves.
@@ -179,6 +181,18 @@ impl AddressSpace {
             Source::Anonymous | Source::Stack => {
                 let grows = matches!(source, Source::Stack);
                 self.map_anonymous(start, length, protection, grows)?;
+            }
+            Source::Device(physical) => {
+                let backing = Backing::Device(physical);
+                let area = Area {
+                    end: start + length,
+                    protection,
+                    backing,
+                    file: None,
+                    grows: false,
+                };
+                area.install(start)?;
+                self.areas.insert(start, area);
             }
             Source::Private(file, offset) => {
                 self.map_private(start, length, protection, FileBacking { file, offset })?;
@@ -360,7 +374,7 @@ impl AddressSpace {
             Backing::Lazy(_) => self.bring_in(start, address.0),
             Backing::Shared(_) => self.show(start, address.0),
             Backing::BeyondFile => Err(FaultError::Bus),
-            Backing::None | Backing::Private(_) => Err(FaultError::Forbidden),
+            Backing::None | Backing::Private(_) | Backing::Device(_) => Err(FaultError::Forbidden),
         }
     }
 
