@@ -18,9 +18,9 @@ use machine_memory::{GuestMemory, MemoryError, Page};
 use rustix::thread::futex;
 
 /// Longest time to look before sleeping.
-const LOOK_MAX: Duration = Duration::from_micros(50);
+const LOOK_MAX: Duration = Duration::from_micros(300);
 /// Shortest time to look, so that it can grow again.
-const LOOK_MIN: Duration = Duration::from_micros(2);
+const LOOK_MIN: Duration = Duration::from_micros(20);
 
 /// The bells of one machine.
 #[derive(Debug)]

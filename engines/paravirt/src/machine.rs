@@ -183,7 +183,7 @@ impl CellVcpu {
             (None, Some(0)) => Stop::Shutdown,
             (signal, status) => Stop::Died {
                 signal,
-                status: status.unwrap_or_default() as i32,
+                status: status.unwrap_or_default(),
             },
         })
     }

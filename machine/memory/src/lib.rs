@@ -32,6 +32,7 @@ pub enum MemoryError {
 #[derive(Clone, Debug)]
 pub struct GuestMemory {
     mapping: Arc<Mapping>,
+    file: Arc<File>,
     span: u64,
 }
 
@@ -42,11 +43,17 @@ impl GuestMemory {
     /// When the host has no room for the mapping.
     pub fn new(file: File, span: u64) -> Result<Self, MemoryError> {
         let size = usize::try_from(span).map_err(|error| MemoryError::Map(error.to_string()))?;
-        let range = (GuestAddress(0), size, Some(FileOffset::new(file, 0)));
+        let file = Arc::new(file);
+        let range = (
+            GuestAddress(0),
+            size,
+            Some(FileOffset::from_arc(Arc::clone(&file), 0)),
+        );
         let mapping = Mapping::from_ranges_with_files([range])
             .map_err(|error| MemoryError::Map(error.to_string()))?;
         Ok(Self {
             mapping: Arc::new(mapping),
+            file,
             span,
         })
     }

@@ -118,8 +118,8 @@ struct Cell;
 /// How long to look for an event before sleeping, in ticks of the time-stamp counter;
 /// adapted to whether looking helped.
 static SPIN: AtomicU32 = AtomicU32::new(SPIN_MAX);
-const SPIN_MAX: u32 = 100_000;
-const SPIN_MIN: u32 = 2_000;
+const SPIN_MAX: u32 = 200_000;
+const SPIN_MIN: u32 = 50_000;
 
 fn check(result: i64) -> Result<(), MapError> {
     if result < 0 { Err(MapError) } else { Ok(()) }

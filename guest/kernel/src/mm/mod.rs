@@ -14,6 +14,8 @@
 
 mod area;
 mod change;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
