@@ -79,8 +79,16 @@ impl Bells {
 
     /// Ends every wait.
     pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::SeqCst);
-        for slot in self.devices.iter().flat_map(|device| &device.page.queues) {
+        if self.ended.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let present = |device: &&Device| device.page.device_id.load(Ordering::Relaxed) != 0;
+        for slot in self
+            .devices
+            .iter()
+            .filter(present)
+            .flat_map(|device| &device.page.queues)
+        {
             slot.bell.fetch_add(1, Ordering::SeqCst);
             wake(&slot.bell);
         }

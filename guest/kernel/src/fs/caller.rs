@@ -141,7 +141,7 @@ impl Caller {
         let mut walk = Walk::new(self, start, path, how.resolve)?;
         loop {
             let Last::Name(name, slashes) = walk.reach_parent()? else {
-                return self.open_existing(walk.at, true, how);
+                return self.open_existing(walk.at, false, how);
             };
             let child = walk.at.child(&name)?;
             match child {

@@ -172,7 +172,11 @@ impl<'a> Walk<'a> {
             if self.has(raw::RESOLVE_NO_MAGICLINKS | raw::RESOLVE_BENEATH | raw::RESOLVE_IN_ROOT) {
                 return Err(Errno::ELOOP);
             }
-            return self.move_to(place?);
+            let place = place?;
+            if slashes && !place.is_directory() {
+                return Err(Errno::ENOTDIR);
+            }
+            return self.move_to(place);
         }
         let mut path = ability.target()?;
         if path.is_empty() {

@@ -1,7 +1,5 @@
 //! The address space against a plain model: one byte a page.
 
-use alloc::vec::Vec;
-
 use guest_abi::layout::PAGE_SIZE;
 use guest_hal::{LinearAddress, Protection};
 use proptest::prelude::*;
@@ -34,22 +32,28 @@ fn step() -> impl Strategy<Value = Step> {
     let range = (0..PAGES - 16, 1..16u64);
     prop_oneof![
         (range.clone(), 0..8u64).prop_map(|((start, count), bits)| Step::Map(start, count, bits)),
-        range.clone().prop_map(|(start, count)| Step::Unmap(start, count)),
+        range
+            .clone()
+            .prop_map(|(start, count)| Step::Unmap(start, count)),
         (range.clone(), 0..8u64)
             .prop_map(|((start, count), bits)| Step::Protect(start, count, bits)),
-        range.clone().prop_map(|(start, count)| Step::Drop(start, count)),
+        range
+            .clone()
+            .prop_map(|(start, count)| Step::Drop(start, count)),
         (range, 0..PAGES - 16).prop_map(|((start, count), to)| Step::Move(start, count, to)),
     ]
 }
 
 /// Does a step to both; the model is the rights of each page, if it is mapped.
-fn apply(space: &mut AddressSpace, model: &mut Vec<Option<u64>>, step: Step) {
+fn apply(space: &mut AddressSpace, model: &mut [Option<u64>], step: Step) {
     let slice = |start: u64, count: u64| start as usize..(start + count) as usize;
     match step {
         Step::Map(start, count, bits) => {
             let protection = Protection::from_bits(bits);
             let place = Place::Fixed(at(start));
-            space.map(place, count * PAGE_SIZE, protection, Source::Anonymous).unwrap();
+            space
+                .map(place, count * PAGE_SIZE, protection, Source::Anonymous)
+                .unwrap();
             model[slice(start, count)].fill(Some(bits));
         }
         Step::Unmap(start, count) => {
@@ -66,7 +70,10 @@ fn apply(space: &mut AddressSpace, model: &mut Vec<Option<u64>>, step: Step) {
         }
         Step::Drop(start, count) => {
             let complete = space.drop_content(at(start), count * PAGE_SIZE).unwrap();
-            assert_eq!(complete, model[slice(start, count)].iter().all(Option::is_some));
+            assert_eq!(
+                complete,
+                model[slice(start, count)].iter().all(Option::is_some)
+            );
         }
         Step::Move(start, count, to) => {
             let apart = start + count <= to || to + count <= start;
@@ -74,7 +81,9 @@ fn apply(space: &mut AddressSpace, model: &mut Vec<Option<u64>>, step: Step) {
                 return;
             }
             let length = count * PAGE_SIZE;
-            space.remap(at(start), length, length, true, Some(at(to))).unwrap();
+            space
+                .remap(at(start), length, length, true, Some(at(to)))
+                .unwrap();
             let moved = model[slice(start, count)].to_vec();
             model[slice(start, count)].fill(None);
             model[slice(to, count)].copy_from_slice(&moved);
@@ -104,7 +113,9 @@ fn automatic_placement_never_overlaps() {
     for pages in [1, 7, 513, 2, 1024] {
         let length = pages * PAGE_SIZE;
         let hint = Place::Anywhere(LinearAddress(0));
-        let start = space.map(hint, length, protection, Source::Anonymous).unwrap();
+        let start = space
+            .map(hint, length, protection, Source::Anonymous)
+            .unwrap();
         assert!(space.is_mapped(start, length));
     }
     let total: u64 = [1, 7, 513, 2, 1024].iter().sum();
@@ -115,7 +126,14 @@ fn automatic_placement_never_overlaps() {
 fn faults_say_what_is_the_matter() {
     let mut space = space();
     assert_eq!(space.fault(at(0), 0), Err(FaultError::Unmapped));
-    space.map(Place::Fixed(at(0)), PAGE_SIZE, Protection::READ, Source::Anonymous).unwrap();
+    space
+        .map(
+            Place::Fixed(at(0)),
+            PAGE_SIZE,
+            Protection::READ,
+            Source::Anonymous,
+        )
+        .unwrap();
     assert_eq!(space.fault(at(0), 2), Err(FaultError::Forbidden));
 }
 
@@ -127,7 +145,11 @@ fn the_heap_grows_and_shrinks() {
     assert!(space.is_mapped(at(0), 4 * PAGE_SIZE));
     assert_eq!(space.set_brk(at(1).0, u64::MAX), at(1).0);
     assert!(!space.is_mapped(at(0), 2 * PAGE_SIZE));
-    assert_eq!(space.set_brk(at(0).0 - 1, u64::MAX), at(1).0, "below its start");
+    assert_eq!(
+        space.set_brk(at(0).0 - 1, u64::MAX),
+        at(1).0,
+        "below its start"
+    );
 }
 
 #[test]
