@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::badinput::{self, BadInput};
 use crate::case::{Case, Program};
 use crate::compare;
+use crate::gaps;
 use crate::harness::{Harness, How};
 use crate::options::Options;
 use crate::scenarios::{self, Scenario};
@@ -26,6 +27,8 @@ pub(crate) enum Outcome {
     Passed(String),
     Failed(String),
     Skipped(String),
+    /// Failed, as [`gaps`] says it would.
+    Gap(String),
 }
 
 impl Check {
@@ -41,14 +44,15 @@ impl Check {
         matches!(self, Self::Case(case) if case.slow)
     }
 
-    /// Runs it. An error of the harness itself is a failure of the check.
+    /// Runs it. An error of the harness itself is a failure of the check, expected or not.
     pub(crate) fn run(&self, harness: &Harness) -> Outcome {
         let outcome = match self {
             Self::Case(case) => run_case(harness, case),
             Self::BadInput(bad) => bad.run(harness),
             Self::Scenario(scenario) => (scenario.run)(harness),
         };
-        outcome.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")))
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+        gaps::judge(self.name(), outcome)
     }
 }
 
@@ -101,8 +105,8 @@ fn compare_with(
 pub(crate) fn broken_oracle(case: &Case, native: &crate::process::Run) -> Option<String> {
     if native.timed_out {
         return Some(format!(
-            "the native run does not end within {:?}",
-            case.timeout
+            "the native run does not end within {:.0?}",
+            native.elapsed
         ));
     }
     if case.fails == (native.status != 0) {

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -36,6 +37,7 @@ pub(crate) struct Harness {
     pub(crate) user: Option<User>,
     pub(crate) compiler: Compiler,
     engine: Option<String>,
+    limit: Option<Duration>,
     base: TempDir,
     next: AtomicUsize,
 }
@@ -62,14 +64,14 @@ impl Harness {
         fs::create_dir(&programs)?;
         fs::set_permissions(&programs, fs::Permissions::from_mode(0o755))?;
         let compiler = Compiler::new(programs);
-        let (engine, next) = (options.engine.clone(), AtomicUsize::new(0));
         Ok(Self {
             husk,
             user,
             compiler,
-            engine,
+            engine: options.engine.clone(),
+            limit: options.limit.map(Duration::from_secs),
             base,
-            next,
+            next: AtomicUsize::new(0),
         })
     }
 
@@ -102,13 +104,21 @@ impl Harness {
             How::Traced(program, log) => self.traced(program, log, case),
         };
         command.current_dir(path);
-        let run = process::run(&mut command, case.stdin.as_ref(), case.timeout)?;
+        let run = process::run(&mut command, case.stdin.as_ref(), self.patience(case))?;
         let tree = if case.compares.files {
             tree::read(scratch.path())?
         } else {
             tree::Tree::new()
         };
         Ok(Side { run, tree })
+    }
+
+    /// How long a run of this case may take.
+    fn patience(&self, case: &Case) -> Duration {
+        match self.limit {
+            Some(limit) if !case.slow => limit.min(case.timeout),
+            _ => case.timeout,
+        }
     }
 
     /// `husk run` with the engine that was asked for.

@@ -12,6 +12,7 @@ mod case;
 mod check;
 mod compare;
 mod content;
+mod gaps;
 mod harness;
 mod options;
 mod process;

@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Run everything as this user of the host; needs root.
     #[arg(long, value_name = "NAME")]
     pub(crate) as_user: Option<String>,
+    /// Give a check that is not slow at most this many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) limit: Option<u64>,
     /// Names the checks and runs none.
     #[arg(long)]
     pub(crate) list: bool,

@@ -15,7 +15,23 @@ struct Allowance {
     reason: &'static str,
 }
 
-const ALLOWED: &[Allowance] = &[];
+const ALLOWED: &[Allowance] = &[
+    Allowance {
+        path: "guest/abi/src/fuse.rs",
+        function: "",
+        reason: "a table: every message of the FUSE protocol with its round-trip test",
+    },
+    Allowance {
+        path: "backends/fs/tests/directory.rs",
+        function: "",
+        reason: "a list of small tests, one for each request that the server answers",
+    },
+    Allowance {
+        path: "guest/hal/src/vdso.rs",
+        function: "code",
+        reason: "assembly: three entry points and what they share, in one section",
+    },
+];
 
 /// Reports a long file and each long function of it. `code` has no comments or literals.
 pub(crate) fn check(path: &str, code: &str) -> Vec<Finding> {

@@ -129,8 +129,8 @@ fn system() -> Vec<Case> {
 /// Runs a test module and prints how each single test came out. A test that wants a second
 /// process or thread counts as skipped.
 const RUNNER: &str = r#"
-import importlib, os, sys, threading, unittest
-import _posixsubprocess, subprocess, test.support, test.support.threading_helper
+import importlib, os, socket, sys, threading, time, unittest
+import _posixsubprocess, subprocess, test.support, test.support.socket_helper, test.support.threading_helper
 class Result(unittest.TestResult):
     def say(self, test, outcome): print(outcome, test.id())
     def addSuccess(self, test): self.say(test, "ok")
@@ -141,6 +141,11 @@ class Result(unittest.TestResult):
 def no_second_task(*_, **__): raise unittest.SkipTest("one process, one thread")
 subprocess._fork_exec = _posixsubprocess.fork_exec = os.fork = os.posix_spawn = no_second_task
 threading.Thread.start = os.system = no_second_task
+def no_socket(*_, **__): raise unittest.SkipTest("no sockets")
+def no_clock_setting(*_): raise PermissionError("the host's clock stays as it is")
+socket.socket.__init__ = no_socket
+test.support.socket_helper._bind_nix_socket_error = "no sockets"
+time.clock_settime = time.clock_settime_ns = no_clock_setting
 test.support.verbose = 0
 test.support.run_doctest = lambda *_, **__: None
 test.support.threading_helper.can_start_thread = False

@@ -1,0 +1,121 @@
+//! Which system calls of a cell the host has served, read from strace's log.
+//!
+//! A filtered call is logged like any other but followed by SIGSYS; what is not was
+//! served. Only the cell's own lines count, from the moment its filter was in place.
+
+use std::collections::BTreeSet;
+
+/// The calls that Linux 6.11 (uretprobe) and 6.18 (uprobe) let past every seccomp filter;
+/// without a tracer's trampoline in the process they answer ENXIO or SIGILL. By name or, to a
+/// strace that is older, by number.
+const NEVER_FILTERED: [&str; 4] = ["uretprobe", "uprobe", "syscall_0x14f", "syscall_0x150"];
+
+/// What a log says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Names of the calls that were served.
+    pub(crate) served: BTreeSet<String>,
+    /// How many were filtered.
+    pub(crate) filtered: usize,
+    /// Whether there was a cell at all.
+    pub(crate) closed: bool,
+}
+
+impl Seen {
+    /// Served calls beyond the documented ones.
+    pub(crate) fn excess(&self) -> Vec<&str> {
+        let names = self.served.iter().map(String::as_str);
+        let documented = guest_abi::cell::ALLOWED_SYSTEM_CALLS.map(|(name, _)| name);
+        names
+            .filter(|name| !documented.contains(name) && !NEVER_FILTERED.contains(name))
+            .collect()
+    }
+}
+
+/// Reads a log written by `strace -f -e raw=all`.
+pub(crate) fn read(log: &str) -> Seen {
+    let mut seen = Seen::default();
+    let mut cell = None;
+    let mut pending: Option<&str> = None;
+    for line in log.lines() {
+        let Some((id, rest)) = line.split_once(' ') else {
+            continue;
+        };
+        let rest = rest.trim_start();
+        if cell.is_none() && rest.starts_with("prctl(0x16, 0x2,") {
+            cell = Some(id);
+            seen.closed = true;
+            continue;
+        }
+        if cell != Some(id) || rest.starts_with("<...") {
+            continue;
+        }
+        if rest.starts_with("--- SIGSYS") {
+            seen.filtered += 1;
+            pending = None;
+        } else if let Some(name) = call_in(rest) {
+            seen.served.extend(pending.replace(name).map(str::to_owned));
+        }
+    }
+    seen.served.extend(pending.map(str::to_owned));
+    seen
+}
+
+/// The name of the call that a line is about.
+fn call_in(line: &str) -> Option<&str> {
+    let (name, _) = line.split_once('(')?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (!name.is_empty() && name.chars().all(is_name)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: &str = "7  prctl(0x16, 0x2, 0x700000001000, 0, 0) = 0\n";
+
+    fn check(lines: &str, served: &[&str], excess: &[&str]) {
+        let seen = read(&format!("7  close_range(0, 2, 0) = 0\n{START}{lines}"));
+        assert!(seen.served.iter().eq(served));
+        assert_eq!(seen.excess(), excess);
+    }
+
+    #[test]
+    fn a_call_followed_by_sigsys_was_filtered() {
+        check("7  getpid() = 0x27\n7  --- SIGSYS {} ---\n", &[], &[]);
+    }
+
+    #[test]
+    fn a_call_followed_by_another_was_served() {
+        check(
+            "7  getpid() = 0x27\n7  futex(0x1, 0x1) = 0\n",
+            &["futex", "getpid"],
+            &["getpid"],
+        );
+    }
+
+    #[test]
+    fn other_processes_and_signals_do_not_count() {
+        check(
+            "7  futex(0x1 <unfinished ...>\n8  getpid() = 8\n7  <... futex resumed>) = 0\n\
+             7  --- SIGUSR1 {} ---\n7  exit_group(0) = ?\n",
+            &["exit_group", "futex"],
+            &[],
+        );
+    }
+
+    #[test]
+    fn the_last_call_counts_and_so_do_unknown_ones() {
+        check(
+            "7  syscall_0x1ff(0) = 0\n",
+            &["syscall_0x1ff"],
+            &["syscall_0x1ff"],
+        );
+        check("7  syscall_0x150(0) = -6\n", &["syscall_0x150"], &[]);
+    }
+
+    #[test]
+    fn a_log_without_a_cell_says_so() {
+        assert_eq!(read("7  getpid() = 7\n"), Seen::default());
+    }
+}
