@@ -11,7 +11,7 @@ use linux_raw_sys::general as raw;
 use super::buffer::{Destination, Origin};
 use super::file::{Events, File, Io};
 use super::inode::Inode;
-use super::metadata::{FileKind, Metadata};
+use super::metadata::{Change, FileKind, Metadata, NewTime, Timestamp};
 use crate::{Errno, Result, wait};
 
 /// How much fits unless told otherwise.
@@ -301,6 +301,19 @@ impl Inode for Pipe {
 
     fn metadata(&self) -> Result<Metadata> {
         Ok(*self.metadata.lock())
+    }
+
+    fn change(&self, change: &Change) -> Result<()> {
+        let mut metadata = self.metadata.lock();
+        if let Some(permissions) = change.permissions {
+            metadata.mode = (metadata.mode & raw::S_IFMT) | (permissions & 0o7777);
+        }
+        metadata.uid = change.uid.unwrap_or(metadata.uid);
+        metadata.gid = change.gid.unwrap_or(metadata.gid);
+        metadata.accessed = change.accessed.map_or(metadata.accessed, NewTime::stamp);
+        metadata.modified = change.modified.map_or(metadata.modified, NewTime::stamp);
+        metadata.changed = Timestamp::now();
+        Ok(())
     }
 
     fn open(self: Arc<Self>, flags: u32) -> Result<Arc<dyn File>> {

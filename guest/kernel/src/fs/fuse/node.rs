@@ -18,6 +18,7 @@ use crate::fs::file::File;
 use crate::fs::inode::{Directory, Inode, Link};
 use crate::fs::metadata::{Change, FileKind, Metadata, NewTime, Timestamp};
 use crate::fs::pages::{Backing, Pages};
+use crate::fs::pipe::Pipe;
 use crate::{Errno, Result};
 
 /// Until when something that is valid for a while may be believed.
@@ -40,6 +41,8 @@ pub struct FuseInode {
     attributes: Mutex<Attributes>,
     pages: Once<Arc<Pages>>,
     text: Once<Vec<u8>>,
+    /// A named pipe's content: the host's pipe of that name is another.
+    pipe: Once<Arc<Pipe>>,
     reader: Mutex<Weak<Handle>>,
     /// Whether POSIX locks were taken, so that closing must drop them.
     pub(super) locked: AtomicBool,
@@ -108,6 +111,7 @@ impl FuseInode {
             }),
             pages: Once::new(),
             text: Once::new(),
+            pipe: Once::new(),
             reader: Mutex::new(Weak::new()),
             locked: AtomicBool::new(false),
         })
@@ -319,8 +323,10 @@ impl Inode for FuseInode {
         if flags & raw::O_DIRECT != 0 {
             return Err(Errno::EINVAL);
         }
-        if self.kind != FileKind::Regular {
-            return Err(Errno::ENXIO);
+        match self.kind {
+            FileKind::Regular => {}
+            FileKind::Fifo => return self.pipe.call_once(Pipe::new).open_named(flags),
+            _ => return Err(Errno::ENXIO),
         }
         let only_reads = flags & raw::O_ACCMODE == raw::O_RDONLY && flags & raw::O_TRUNC == 0;
         let lower = self.fs.usage == Use::Lower;
