@@ -249,9 +249,12 @@ fn is_fresh(stat: &Stat, kind: FileType) -> bool {
         && (stat.st_nlink == 1 || kind == FileType::Directory)
 }
 
-/// Changes the owner of the inode behind any descriptor.
+/// Changes the owner of the inode behind any descriptor. As for `chown`, the number of all
+/// ones leaves it; the guest may send it, and no owner can have it.
 pub(super) fn chown(fd: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-    let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+    let given = |id: &u32| *id != u32::MAX;
+    let uid = uid.filter(given).map(Uid::from_raw);
+    let gid = gid.filter(given).map(Gid::from_raw);
     rustix::fs::chownat(
         fd,
         c"",
