@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 
 use engine_contract::{
     EngineError, Kick, Layer, Machine, Resources, SignalLine, Stop, Vcpu, VcpuId,
@@ -85,7 +84,8 @@ impl Machine for CellMachine {
         host::fault::guard(start, length, kick.as_fd())
             .map_err(|error| EngineError::new("the machine's memory cannot be guarded", error))?;
         let bells = Arc::clone(&self.bells);
-        let timer = std::thread::Builder::new()
+        // Never joined: it waits in memory that the guest can spoil, and ends with the process.
+        std::thread::Builder::new()
             .name("timer".to_owned())
             .stack_size(64 << 10)
             .spawn(move || bells.keep_time())
@@ -94,7 +94,6 @@ impl Machine for CellMachine {
             sandbox,
             bells: Arc::clone(&self.bells),
             kick: Arc::new(KickDescriptor(kick)),
-            timer: Some(timer),
             missing: Arc::clone(&self.missing),
             started: false,
         }))
@@ -133,7 +132,6 @@ struct CellVcpu {
     sandbox: Sandbox,
     bells: Arc<Bells>,
     kick: Arc<KickDescriptor>,
-    timer: Option<JoinHandle<()>>,
     missing: Arc<OnceLock<Vec<Layer>>>,
     started: bool,
 }
@@ -231,8 +229,5 @@ impl Drop for CellVcpu {
         self.bells.end();
         let kill = rustix::process::Signal::KILL;
         let _ = rustix::process::pidfd_send_signal(&self.sandbox.child.pidfd, kill);
-        if let Some(timer) = self.timer.take() {
-            let _ = timer.join();
-        }
     }
 }

@@ -90,6 +90,10 @@ impl Platform for Hosted {
         std::thread::yield_now();
     }
 
+    fn take_pending(&self) -> bool {
+        false
+    }
+
     fn take_signals(&self) -> u64 {
         0
     }

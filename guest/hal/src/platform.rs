@@ -111,6 +111,10 @@ pub trait Platform: Sync {
     /// monotonic clock. May return early.
     fn idle(&self, ticket: Ticket, deadline: Option<Nanos>);
 
+    /// Whether something became pending that asks for a look at signals and timers, since
+    /// this was asked last. Cheap, for every way back to the program.
+    fn take_pending(&self) -> bool;
+
     /// Takes the signals that came from outside: bit `n - 1` for Linux signal `n`.
     fn take_signals(&self) -> u64;
 

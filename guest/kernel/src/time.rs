@@ -208,16 +208,14 @@ impl Timers {
         Ok(())
     }
 
-    /// Posts the signals of the timers made by `timer_create` that went off; whether any did.
-    fn expire_posix(&mut self, post: &mut dyn FnMut(SignalInfo)) -> bool {
-        let mut any = false;
+    /// Posts the signals of the timers made by `timer_create` that went off.
+    fn expire_posix(&mut self, post: &mut dyn FnMut(SignalInfo)) {
         for (number, timer) in self.posix.iter_mut().enumerate() {
             let Some(timer) = timer else { continue };
             let now = now(timer.measure);
             let Some(armed) = timer.armed.filter(|armed| armed.at <= now) else {
                 continue;
             };
-            any = true;
             timer.armed = next_after(armed, now);
             let missed = now.saturating_sub(armed.at).0.checked_div(armed.interval.0);
             timer.overrun = missed.unwrap_or(0);
@@ -230,7 +228,6 @@ impl Timers {
                 ));
             }
         }
-        any
     }
 
     /// Takes the signals of the timers that went off.
@@ -278,10 +275,9 @@ pub fn expire() {
         return;
     }
     let signals = timers.take_expired();
-    let posix = timers.expire_posix(&mut |info| process.signals.lock().post(info));
-    if posix || signals.iter().any(Option::is_some) {
-        platform().set_timer(timers.next_deadline());
-    }
+    timers.expire_posix(&mut |info| process.signals.lock().post(info));
+    // Always: the interrupt may have come a little before our clock shows the time.
+    platform().set_timer(timers.next_deadline());
     drop(timers);
     for signal in signals.into_iter().flatten() {
         process.signals.lock().post(SignalInfo::from_kernel(signal));

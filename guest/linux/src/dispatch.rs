@@ -3,8 +3,9 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use guest_abi::layout::APP_END;
 use guest_hal::report::{self, End};
-use guest_hal::{Entry, Kernel, Leave, LinearAddress, Trap, UserContext};
+use guest_hal::{Entry, Kernel, Leave, LinearAddress, Trap, UserContext, platform};
 use guest_kernel::mm::FaultError;
 use guest_kernel::process::current;
 use guest_kernel::signal::{self, Action, DefaultAction, SignalInfo, default_action, number};
@@ -126,8 +127,26 @@ fn call(context: &UserContext) -> Result<u64> {
 
 /// Delivers signals, if there are any, and says how to go back.
 fn finish(context: &mut UserContext, leave: Leave) -> Leave {
+    if platform().take_pending() {
+        signal::collect();
+    }
+    if context.rip >= APP_END {
+        // The program is sent where no program can be: by a frame it made, or a handler.
+        current()
+            .signals
+            .lock()
+            .force(SignalInfo::from_kernel(number::SIGSEGV));
+        deliver(context);
+        if context.rip >= APP_END {
+            process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
+        }
+        return Leave::Full;
+    }
     if signal::has_work() || is_restart(context) {
         deliver(context);
+        if context.rip >= APP_END {
+            process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
+        }
         return Leave::Full;
     }
     leave

@@ -172,6 +172,8 @@ impl Platform for Cell {
     }
 
     fn ticket(&self) -> Ticket {
+        // What interrupted the kernel so far is in the page's bits, which the caller looks at.
+        VCPU.pending.store(0, Ordering::SeqCst);
         Ticket(vcpu_page(0).event.load(Ordering::SeqCst))
     }
 
@@ -189,6 +191,11 @@ impl Platform for Cell {
             }
         }
         page.asleep.store(0, Ordering::SeqCst);
+    }
+
+    fn take_pending(&self) -> bool {
+        let pending = &vcpu_page(0).pending;
+        pending.load(Ordering::Relaxed) != 0 && pending.swap(0, Ordering::SeqCst) != 0
     }
 
     fn take_signals(&self) -> u64 {

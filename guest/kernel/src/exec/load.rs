@@ -85,6 +85,12 @@ pub fn load(
     };
     let written = stack::write(&vectors, stack_top, stack_size)?;
     let entry = interpreter.map_or(program_entry, |(at, entry)| entry.wrapping_add(at.bias));
+    if entry >= APP_END {
+        return Err(ExecError::new(
+            Errno::ENOEXEC,
+            "has an entry point outside of the address space",
+        ));
+    }
     set_program_info(process, caller, program, &written);
     Ok(Loaded {
         context: start_context(entry, written.pointer),
