@@ -100,13 +100,3 @@ pub(crate) fn fixup(rip: u64) -> Option<u64> {
     let end = (&raw const husk_user_copy_end).addr() as u64;
     (rip >= start && rip < end).then_some(end)
 }
-
-/// Compares and exchanges a 32-bit word of the program, for futexes.
-///
-/// # Errors
-/// [`Fault`] when the word cannot be read.
-pub fn read_u32(from: LinearAddress) -> Result<u32, Fault> {
-    let mut bytes = [0; 4];
-    read(from, &mut bytes)?;
-    Ok(u32::from_le_bytes(bytes))
-}

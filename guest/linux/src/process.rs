@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 
 use guest_hal::report::{self, End};
 use guest_hal::{LinearAddress, UserContext, boot, platform, time as clock};
+use guest_kernel::fs::proc::RELEASE;
 use guest_kernel::process::current;
 use guest_kernel::signal::SignalInfo;
 use guest_kernel::time::processor;
@@ -15,8 +16,6 @@ use crate::argument::Flags;
 use crate::dispatch::Registers;
 use crate::{Return, names, time, trace};
 
-/// What `uname` says: the Linux whose interface this is.
-pub const RELEASE: &str = "6.1.0-husk";
 /// Build string of `uname`.
 pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Husk";
 const UTS_FIELD: usize = 65;
