@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use guest_hal::{LinearAddress, Nanos, time};
+use guest_kernel::process::current;
 use guest_kernel::{Errno, Result, uaccess};
 use linux_raw_sys::general as raw;
 
@@ -62,7 +63,7 @@ impl Set {
 fn do_select(nfds: i32, addresses: [LinearAddress; 3], deadline: Option<Nanos>) -> Return {
     let count = usize::try_from(nfds)
         .map_err(|_| Errno::EINVAL)?
-        .min(1 << 16);
+        .min(current().files.lock().capacity());
     let [read, write, except] = addresses;
     let mut sets = [
         Set::read(read, count)?,

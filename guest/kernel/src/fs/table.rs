@@ -37,6 +37,13 @@ impl FileTable {
         usize::try_from(fd).map_err(|_| Errno::EBADF)
     }
 
+    /// For how many descriptors there is room: Linux's table begins with 64 and doubles. `select`
+    /// ignores what is beyond.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.slots.len().next_power_of_two().max(64)
+    }
+
     /// The open file of a descriptor.
     ///
     /// # Errors
@@ -146,11 +153,5 @@ impl FileTable {
             .enumerate()
             .filter(|(_, slot)| slot.is_some());
         open.map(|(index, _)| index as i32).collect()
-    }
-
-    /// How many slots there are: one more than the highest descriptor ever open.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.slots.len()
     }
 }

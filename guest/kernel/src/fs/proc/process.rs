@@ -286,7 +286,8 @@ fn status_of_owner(out: &mut String) {
     for (label, [real, effective, saved]) in [("Uid", credentials.uid), ("Gid", credentials.gid)] {
         writeln!(out, "{label}:\t{real}\t{effective}\t{saved}\t{effective}").expect(WRITES);
     }
-    out.push_str("FDSize:\t64\nGroups:\t");
+    let room = process.files.lock().capacity();
+    write!(out, "FDSize:\t{room}\nGroups:\t").expect(WRITES);
     for group in &credentials.groups {
         write!(out, "{group} ").expect(WRITES);
     }
