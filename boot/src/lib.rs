@@ -1,21 +1,29 @@
 //! Puts the kernel and its configuration into a machine's memory.
 //!
 //! The kernel is an ordinary ELF file, embedded here by the build script. Its segments
-//! go to guest-physical memory at the distance they have in linear space, so that the
-//! layer that maps them needs one number; the boot information says where everything is.
+//! go to guest-physical memory at the distance they have in linear space; where the engine
+//! maps the image, those that are never written stay in the file of the running program,
+//! which holds the kernel at a page's start. The boot information says where everything is.
 #![forbid(unsafe_code)]
 
 use elf::ElfBytes;
-use elf::abi::PT_LOAD;
+use elf::abi::{PF_W, PT_LOAD};
 use elf::endian::LittleEndian;
-use guest_abi::boot::{BootInfo, MAGIC, SEGMENTS_MAX, Segment, VERSION};
+use guest_abi::boot::{
+    BootInfo, MAGIC, SEGMENTS_MAX, SOURCE_IMAGE, SOURCE_MEMORY, Segment, VERSION,
+};
 use guest_abi::layout::{self, page_up};
 use guest_config::MachineConfig;
 use machine_memory::{GuestMemory, MemoryError};
 use zerocopy::IntoBytes;
 
-/// The kernel for Linux programs.
-pub static KERNEL: &[u8] = include_bytes!(env!("HUSK_KERNEL"));
+#[repr(C, align(4096))]
+struct PageAligned<T: ?Sized>(T);
+
+static ALIGNED: &PageAligned<[u8]> = &PageAligned(*include_bytes!(env!("HUSK_KERNEL")));
+
+/// The kernel for Linux programs; begins at a page's start in the program's file as well.
+pub static KERNEL: &[u8] = &ALIGNED.0;
 
 /// A machine cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -53,17 +61,19 @@ pub struct Facts {
     pub signal_stack_min: u64,
 }
 
-/// Loads `kernel` and everything it is told.
+/// Loads `kernel` and everything it is told. With `image`, the offset of the kernel in a
+/// file that the engine maps, its read-only parts stay there.
 ///
 /// # Errors
 /// When the kernel's file is damaged, or something does not fit the memory.
 pub fn load(
     memory: &GuestMemory,
     kernel: &[u8],
+    image: Option<u64>,
     config: &MachineConfig,
     facts: &Facts,
 ) -> Result<(), BootError> {
-    let (entry, segments, segment_count) = load_kernel(memory, kernel)?;
+    let (entry, segments, segment_count) = load_kernel(memory, kernel, image)?;
     let encoded = config.encode().map_err(|_| BootError::Encode)?;
     if encoded.len() as u64 > layout::CONFIG_MAX {
         return Err(BootError::ConfigTooLong(encoded.len()));
@@ -92,7 +102,11 @@ pub fn load(
 
 type LoadedKernel = (u64, [Segment; SEGMENTS_MAX], u32);
 
-fn load_kernel(memory: &GuestMemory, kernel: &[u8]) -> Result<LoadedKernel, BootError> {
+fn load_kernel(
+    memory: &GuestMemory,
+    kernel: &[u8],
+    image: Option<u64>,
+) -> Result<LoadedKernel, BootError> {
     let file = ElfBytes::<LittleEndian>::minimal_parse(kernel);
     let file = file.map_err(|_| BootError::Kernel("no ELF header"))?;
     let headers = file.segments().ok_or(BootError::Kernel("no segments"))?;
@@ -111,13 +125,22 @@ fn load_kernel(memory: &GuestMemory, kernel: &[u8]) -> Result<LoadedKernel, Boot
         let bytes = file
             .segment_data(&header)
             .map_err(|_| BootError::Kernel("truncated"))?;
-        let physical = layout::KERNEL_IMAGE + offset;
-        memory.write(physical, bytes)?;
+        let constant = header.p_flags & PF_W == 0 && header.p_filesz == header.p_memsz;
+        let (source, offset) = match image {
+            Some(image) if constant && header.p_offset.is_multiple_of(layout::PAGE_SIZE) => {
+                (SOURCE_IMAGE, image + header.p_offset)
+            }
+            _ => {
+                memory.write(layout::KERNEL_IMAGE + offset, bytes)?;
+                (SOURCE_MEMORY, layout::KERNEL_IMAGE + offset)
+            }
+        };
         *slot = Segment {
             linear: header.p_vaddr,
-            physical,
+            offset,
             length: page_up(header.p_memsz),
             protection: u64::from(protection(header.p_flags)),
+            source,
         };
         count += 1;
     }
@@ -154,7 +177,7 @@ mod tests {
     #[test]
     fn the_kernel_is_loaded_with_separate_rights() {
         let memory = memory();
-        load(&memory, KERNEL, &MachineConfig::default(), &facts()).unwrap();
+        load(&memory, KERNEL, None, &MachineConfig::default(), &facts()).unwrap();
         let mut bytes = [0; size_of::<BootInfo>()];
         memory.read(layout::BOOT_INFO, &mut bytes).unwrap();
         let info: BootInfo = zerocopy::transmute!(bytes);
@@ -171,8 +194,32 @@ mod tests {
     fn a_damaged_kernel_is_refused() {
         let memory = memory();
         let config = MachineConfig::default();
-        assert!(load(&memory, b"not a kernel", &config, &facts()).is_err());
-        assert!(load(&memory, &KERNEL[..200], &config, &facts()).is_err());
+        assert!(load(&memory, b"not a kernel", None, &config, &facts()).is_err());
+        assert!(load(&memory, &KERNEL[..200], None, &config, &facts()).is_err());
+    }
+
+    #[test]
+    fn constant_parts_stay_in_the_image() {
+        let image = 0x7000;
+        let memory = memory();
+        let config = MachineConfig::default();
+        load(&memory, KERNEL, Some(image), &config, &facts()).unwrap();
+        let mut bytes = [0; size_of::<BootInfo>()];
+        memory.read(layout::BOOT_INFO, &mut bytes).unwrap();
+        let info: BootInfo = zerocopy::transmute!(bytes);
+        let segments = &info.segments[..info.segment_count as usize];
+        for segment in segments {
+            let constant = segment.protection & 2 == 0;
+            assert_eq!(segment.source == SOURCE_IMAGE, constant, "{segment:?}");
+            if constant {
+                let start = (segment.offset - image) as usize;
+                let mut loaded = [0; 16];
+                let physical = layout::KERNEL_IMAGE + segment.linear - layout::KERNEL_BASE;
+                memory.read(physical, &mut loaded).unwrap();
+                assert_eq!(loaded, [0; 16], "not copied as well");
+                assert!(KERNEL.len() > start);
+            }
+        }
     }
 
     #[test]
@@ -181,7 +228,7 @@ mod tests {
             arguments: vec![vec![b'x'; 4 << 20]],
             ..MachineConfig::default()
         };
-        let result = load(&memory(), KERNEL, &config, &facts());
+        let result = load(&memory(), KERNEL, None, &config, &facts());
         assert!(matches!(result, Err(BootError::ConfigTooLong(_))));
     }
 }

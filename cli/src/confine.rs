@@ -7,15 +7,10 @@
 //! traced, no socket opened, nothing mounted. The lists are documented in
 //! `docs/isolation.md`.
 
-use std::collections::BTreeMap;
-
 use rustix::thread::{CapabilitySet, CapabilitySets};
-use seccompiler::{
-    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch,
-};
 
 use crate::error::Failure;
+use crate::filter::{self, Check};
 
 /// The system calls the monitor makes while the guest runs.
 const SYSTEM_CALLS: &[i64] = &[
@@ -100,21 +95,21 @@ const SYSTEM_CALLS: &[i64] = &[
 ];
 
 /// What may be asked of a terminal, or of a pipe's length.
-const IOCTLS: &[u64] = &[
-    libc::TCGETS,
-    libc::TCSETS,
-    libc::TCSETSW,
-    libc::TCSETSF,
+const IOCTLS: &[u32] = &[
+    libc::TCGETS as u32,
+    libc::TCSETS as u32,
+    libc::TCSETSW as u32,
+    libc::TCSETSF as u32,
     0x802c_542a,
     0x402c_542b,
     0x402c_542c,
     0x402c_542d,
-    libc::TIOCGWINSZ,
-    libc::TIOCSWINSZ,
-    libc::FIONREAD,
-    libc::TCSBRK,
-    libc::TCFLSH,
-    libc::TCXONC,
+    libc::TIOCGWINSZ as u32,
+    libc::TIOCSWINSZ as u32,
+    libc::FIONREAD as u32,
+    libc::TCSBRK as u32,
+    libc::TCFLSH as u32,
+    libc::TCXONC as u32,
 ];
 
 /// Keeps only what serving files takes, in this thread and those it starts.
@@ -144,26 +139,14 @@ pub(crate) fn close() -> Result<(), Failure> {
             "it needs seccomp",
         )
     };
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = SYSTEM_CALLS
-        .iter()
-        .map(|&number| (number, Vec::new()))
-        .collect();
-    let condition = |&request: &u64| {
-        let equal = SeccompCmpOp::Eq;
-        let condition = SeccompCondition::new(1, SeccompCmpArgLen::Dword, equal, request);
-        condition.and_then(|condition| SeccompRule::new(vec![condition]))
-    };
-    let terminal: Result<Vec<_>, _> = IOCTLS.iter().map(condition).collect();
-    rules.insert(libc::SYS_ioctl, terminal.map_err(|error| fail(&error))?);
-    // The name of a thread that is starting.
-    let name = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 15);
-    let name = name
-        .and_then(|name| SeccompRule::new(vec![name]))
-        .map_err(|error| fail(&error))?;
-    rules.insert(libc::SYS_prctl, vec![name]);
-    let refuse = SeccompAction::Errno(libc::EPERM as u32);
-    let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, TargetArch::x86_64);
-    let filter = filter.map_err(|error| fail(&error))?;
-    let program: seccompiler::BpfProgram = filter.try_into().map_err(|error| fail(&error))?;
+    let call = |number: i64, check| (number as u32, check);
+    let plain = SYSTEM_CALLS.iter().map(|&number| call(number, Check::Any));
+    let checked = [
+        call(libc::SYS_ioctl, Check::OneOf(1, IOCTLS)),
+        // The name of a thread that is starting.
+        call(libc::SYS_prctl, Check::OneOf(0, &[15])),
+    ];
+    let calls: Vec<(u32, Check)> = plain.chain(checked).collect();
+    let program = filter::program(&calls, libc::EPERM as u16);
     seccompiler::apply_filter_all_threads(&program).map_err(|error| fail(&error))
 }

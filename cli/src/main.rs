@@ -9,6 +9,8 @@ mod confine;
 mod ending;
 mod engines;
 mod error;
+mod filter;
+mod image;
 mod run;
 mod signals;
 mod stats;

@@ -20,7 +20,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::{RunOptions, Volume};
 use crate::clock::Clock;
-use crate::error::Failure;
+use crate::error::{Failure, say};
+use crate::image::Image;
 use crate::stats::{self, Measured};
 use crate::{confine, ending, signals};
 
@@ -53,26 +54,28 @@ impl From<MemoryError> for Failure {
 pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     check_memory(options.memory)?;
     check_program(options)?;
+    host::allocator::one_arena();
     raise_file_limit();
     let held = signals::hold();
     let config = configuration(options)?;
     let engine = Paravirt;
-    let resources = Resources {
+    let image = engine.maps_image().then(Image::open).transpose()?;
+    let creation = engine.create(Resources {
         memory: options.memory,
         vcpus: 1,
-    };
-    let mut machine = engine.create(resources)?;
+        image: image.as_ref().map(|image| image.file.as_fd()),
+    })?;
+    // The host makes the cell meanwhile.
     let services = services(options)?;
+    let facts = facts(options, started)?;
     confine::drop_privileges()?;
+    let mut machine = creation.finish()?;
+    let offset = image.map(|image| image.offset);
+    boot::load(machine.memory(), boot::KERNEL, offset, &config, &facts)
+        .map_err(|error| Failure::new("the machine cannot be prepared", error, ""))?;
     let mut vcpu = machine.vcpu(VcpuId(0))?;
+    vcpu.prepare()?;
     let line = machine.signals();
-    boot::load(
-        machine.memory(),
-        boot::KERNEL,
-        &config,
-        &facts(options, started)?,
-    )
-    .map_err(|error| Failure::new("the machine cannot be prepared", error, ""))?;
     let clock = Clock::new(machine.memory())?;
     let threads = Threads {
         machine: machine.as_ref(),
@@ -83,6 +86,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     threads.start("signals", move || signals::forward(&held, &line))?;
     threads.start("clock", move || clock.keep())?;
     confine::close()?;
+    warn_of_missing_layers(machine.as_ref())?;
     let released = host::cpu::tsc();
     let stop = vcpu.run()?;
     let ended = host::cpu::tsc();
@@ -93,6 +97,18 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
         [started, released, ended],
         engine.name(),
     )
+}
+
+/// A machine with less than all layers runs, but nobody shall be able to say they did not know.
+fn warn_of_missing_layers(machine: &dyn Machine) -> Result<(), Failure> {
+    let missing = machine.missing_layers()?;
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|layer| layer.name).collect();
+        let why = format!("this host refuses: {}", names.join("; "));
+        let remedy = "the system call filter holds; `husk engines` says what is refused and why";
+        say(&Failure::new("isolation", why, remedy).to_string());
+    }
+    Ok(())
 }
 
 fn finish(
@@ -117,7 +133,7 @@ fn finish(
             memory_limit: options.memory,
             touched: machine.touched_bytes(),
             missing: machine
-                .missing_layers()
+                .missing_layers()?
                 .iter()
                 .map(|layer| layer.name)
                 .collect(),

@@ -1,5 +1,7 @@
 //! The processor's own clock.
 
+use std::sync::OnceLock;
+
 /// The time-stamp counter.
 #[must_use]
 #[expect(unsafe_code, reason = "the instruction has no safe wrapper")]
@@ -15,6 +17,11 @@ pub fn tsc() -> u64 {
 /// The kernel's figure shows in `bogomips`, two ticks per loop, to 2 parts per million.
 #[must_use]
 pub fn tsc_frequency() -> Option<u64> {
+    static FREQUENCY: OnceLock<Option<u64>> = OnceLock::new();
+    *FREQUENCY.get_or_init(read_frequency)
+}
+
+fn read_frequency() -> Option<u64> {
     let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     let source = std::fs::read_to_string(source).ok()?;
     if !matches!(

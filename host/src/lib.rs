@@ -2,6 +2,8 @@
 //!
 //! Everything else goes through `rustix`. Depends on nothing of Husk's.
 
+pub mod allocator;
 pub mod cpu;
 pub mod fault;
+pub mod image;
 pub mod process;

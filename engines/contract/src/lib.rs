@@ -1,8 +1,8 @@
 //! What every engine offers and what it is given: the answer to "how does a guest
 //! instruction run?" as four small traits.
 //!
-//! An [`Engine`] says what it can do on this host and makes a [`Machine`]: memory and
-//! virtual CPUs. A [`Vcpu`] runs until there is something to say ([`Stop`]), always
+//! An [`Engine`] says what it can do on this host and makes a [`Machine`] (by way of a
+//! [`Creation`], since that can take a while): memory and virtual CPUs. A [`Vcpu`] runs until there is something to say ([`Stop`]), always
 //! between two instructions, so that after any return it may be looked at, compared or
 //! moved. A [`Kick`] makes it return soon, from any thread.
 //!
@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use machine_bus::Doorbells;
@@ -22,12 +23,14 @@ use x86_state::CpuState;
 pub struct VcpuId(pub u32);
 
 /// What a machine may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resources {
+#[derive(Clone, Copy, Debug)]
+pub struct Resources<'a> {
     /// Bytes of memory.
     pub memory: u64,
     /// Virtual CPUs.
     pub vcpus: u32,
+    /// The file with the kernel's image, for engines that [map it](Engine::maps_image).
+    pub image: Option<BorrowedFd<'a>>,
 }
 
 /// A way to execute virtual CPUs.
@@ -38,11 +41,25 @@ pub trait Engine: Send + Sync {
     /// What it can do on this host, found out by trying.
     fn probe(&self) -> Probe;
 
-    /// Makes a machine that does not run yet.
+    /// Whether its machines map the read-only parts of the kernel from the image's file,
+    /// which saves memory and time, instead of having them in their own memory.
+    fn maps_image(&self) -> bool;
+
+    /// Begins to make a machine that does not run yet. What takes long goes on beside the
+    /// caller, who has other things to prepare.
     ///
     /// # Errors
     /// When the host refuses something without which it cannot work.
-    fn create(&self, resources: Resources) -> Result<Box<dyn Machine>, EngineError>;
+    fn create(&self, resources: Resources<'_>) -> Result<Box<dyn Creation>, EngineError>;
+}
+
+/// A machine that is being made.
+pub trait Creation {
+    /// Waits until it is made.
+    ///
+    /// # Errors
+    /// When the host refuses something without which it cannot work.
+    fn finish(self: Box<Self>) -> Result<Box<dyn Machine>, EngineError>;
 }
 
 /// A machine of an engine.
@@ -65,12 +82,23 @@ pub trait Machine: Send {
     /// Bytes of guest memory that exist now.
     fn touched_bytes(&self) -> u64;
 
-    /// The layers of isolation that the host refused.
-    fn missing_layers(&self) -> &[Layer];
+    /// The layers of isolation that the host refused; waits until that is known. Before
+    /// the first instruction.
+    ///
+    /// # Errors
+    /// When the machine cannot be isolated at all.
+    fn missing_layers(&self) -> Result<&[Layer], EngineError>;
 }
 
 /// One virtual CPU.
 pub trait Vcpu: Send {
+    /// Makes it ready for its first instruction, now that the machine's memory is loaded.
+    /// Before the first [`Vcpu::run`], once.
+    ///
+    /// # Errors
+    /// When the engine cannot run it.
+    fn prepare(&mut self) -> Result<(), EngineError>;
+
     /// Runs until there is something to say.
     ///
     /// # Errors

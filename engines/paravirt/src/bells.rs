@@ -17,10 +17,8 @@ use machine_bus::Doorbells;
 use machine_memory::{GuestMemory, MemoryError, Page};
 use rustix::thread::futex;
 
-/// Longest time to look before sleeping.
+/// Longest time to look before sleeping; at first, nobody looks.
 const LOOK_MAX: Duration = Duration::from_micros(300);
-/// Shortest time to look, so that it can grow again.
-const LOOK_MIN: Duration = Duration::from_micros(20);
 
 /// The bells of one machine.
 #[derive(Debug)]
@@ -29,7 +27,7 @@ pub(crate) struct Bells {
     vcpu: Page<VcpuPage>,
     interrupt: InterruptTarget,
     ended: AtomicBool,
-    processors: usize,
+    processors: u32,
 }
 
 /// One device's bells and how long the thread of each queue looks.
@@ -60,13 +58,13 @@ impl Bells {
     ) -> Result<Self, MemoryError> {
         let device = |number: usize| {
             let address = layout::DEVICE_PAGES + number as u64 * layout::PAGE_SIZE;
-            let look_nanos = [const { AtomicU32::new(LOOK_MAX.as_nanos() as u32) }; QUEUES_MAX];
+            let look_nanos = [const { AtomicU32::new(0) }; QUEUES_MAX];
             memory.page(address).map(|page| Device { page, look_nanos })
         };
         let devices = (0..layout::DEVICES_MAX)
             .map(device)
             .collect::<Result<_, _>>()?;
-        let processors = std::thread::available_parallelism().map_or(1, Into::into);
+        let processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
         let vcpu = memory.page(layout::VCPU_PAGES)?;
         Ok(Self {
             devices,
@@ -136,28 +134,30 @@ impl Bells {
     }
 
     /// Looks for a change of `bell` for a while; whether there was one.
-    fn look(&self, slot: &QueueSlot, look_nanos: &AtomicU32, seen: u32) -> bool {
+    fn look(&self, slot: &QueueSlot, start: Instant, limit: Duration, seen: u32) -> bool {
         if self.processors < 2 {
             return false;
         }
-        let nanos = look_nanos.load(Ordering::Relaxed);
-        let start = Instant::now();
-        let limit = Duration::from_nanos(u64::from(nanos));
         let mut changed = false;
         while !changed && start.elapsed() < limit {
             for _ in 0..32 {
                 std::hint::spin_loop();
             }
+            // Whoever could use this processor goes first: it may be the one who rings.
+            std::thread::yield_now();
             changed = slot.bell.load(Ordering::SeqCst) != seen;
         }
-        let next = if changed {
-            nanos.saturating_mul(2)
-        } else {
-            nanos / 2
-        };
-        let next = next.clamp(LOOK_MIN.as_nanos() as u32, LOOK_MAX.as_nanos() as u32);
-        look_nanos.store(next, Ordering::Relaxed);
         changed
+    }
+}
+
+/// How long to look next time, after a look of `look` and a ring `waited` after its start:
+/// long enough for a ring like this one, if looking could have caught it at all.
+fn next_look(look: Duration, waited: Duration) -> Duration {
+    if waited < LOOK_MAX {
+        look.max(2 * waited).min(LOOK_MAX)
+    } else {
+        look / 2
     }
 }
 
@@ -166,8 +166,10 @@ impl Doorbells for Bells {
         let device = self.devices.get(device as usize)?;
         let slot = device.page.queues.get(usize::from(queue))?;
         let look_nanos = device.look_nanos.get(usize::from(queue))?;
+        let look = Duration::from_nanos(u64::from(look_nanos.load(Ordering::Relaxed)));
+        let start = Instant::now();
         while slot.bell.load(Ordering::SeqCst) == seen && !self.has_ended() {
-            if self.look(slot, look_nanos, seen) {
+            if self.look(slot, start, look, seen) {
                 break;
             }
             slot.asleep.store(1, Ordering::SeqCst);
@@ -175,6 +177,11 @@ impl Doorbells for Bells {
                 sleep_on(&slot.bell, seen, None);
             }
             slot.asleep.store(0, Ordering::SeqCst);
+        }
+        // The first ring ends no pause between requests.
+        if seen != 0 {
+            let next = next_look(look, start.elapsed());
+            look_nanos.store(next.as_nanos() as u32, Ordering::Relaxed);
         }
         (!self.has_ended()).then(|| slot.bell.load(Ordering::SeqCst))
     }
@@ -212,4 +219,20 @@ fn sleep_on(word: &AtomicU32, expected: u32, nanos: Option<u64>) {
 fn monotonic_nanos() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_grows_where_it_helps_and_stops_where_it_does_not() {
+        let micros = Duration::from_micros;
+        assert_eq!(next_look(Duration::ZERO, micros(20)), micros(40));
+        assert_eq!(next_look(micros(40), micros(10)), micros(40));
+        assert_eq!(next_look(micros(200), micros(299)), LOOK_MAX);
+        assert_eq!(next_look(LOOK_MAX, Duration::from_secs(1)), LOOK_MAX / 2);
+        let idle = |look, _| next_look(look, Duration::from_secs(1));
+        assert_eq!((0..40).fold(LOOK_MAX, idle), Duration::ZERO);
+    }
 }

@@ -19,7 +19,7 @@ mod machine;
 mod probe;
 mod sandbox;
 
-use engine_contract::{Engine, EngineError, Machine, Probe, Resources};
+use engine_contract::{Creation, Engine, EngineError, Probe, Resources};
 
 /// The engine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,13 +34,17 @@ impl Engine for Paravirt {
         probe::probe()
     }
 
-    fn create(&self, resources: Resources) -> Result<Box<dyn Machine>, EngineError> {
+    fn maps_image(&self) -> bool {
+        true
+    }
+
+    fn create(&self, resources: Resources<'_>) -> Result<Box<dyn Creation>, EngineError> {
         if let Some(refusal) = probe::refusal() {
             return Err(EngineError::new(
                 "the paravirt engine cannot run here",
                 refusal,
             ));
         }
-        Ok(Box::new(machine::CellMachine::create(resources)?))
+        Ok(Box::new(machine::CellCreation::start(resources)?))
     }
 }

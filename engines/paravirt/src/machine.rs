@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use engine_contract::{
-    EngineError, Kick, Layer, Machine, Resources, SignalLine, Stop, Vcpu, VcpuId,
+    Creation, EngineError, Kick, Layer, Machine, Resources, SignalLine, Stop, Vcpu, VcpuId,
 };
 use guest_abi::layout;
 use machine_bus::Doorbells;
@@ -19,19 +19,24 @@ use crate::sandbox::{self, Sandbox};
 /// Memory for the kernel's own use beyond what the program was promised.
 const KERNEL_RESERVE: u64 = 4 << 20;
 
+/// A cell in the making.
+#[derive(Debug)]
+pub(crate) struct CellCreation(Sandbox);
+
 /// The machine.
 #[derive(Debug)]
 pub(crate) struct CellMachine {
-    sandbox: Option<Sandbox>,
+    sandbox: Arc<Sandbox>,
+    taken: bool,
     memory: GuestMemory,
     bells: Arc<Bells>,
     pidfd: Arc<OwnedFd>,
-    missing: Arc<OnceLock<Vec<Layer>>>,
+    missing: OnceLock<Vec<Layer>>,
     file: File,
 }
 
-impl CellMachine {
-    pub(crate) fn create(resources: Resources) -> Result<Self, EngineError> {
+impl CellCreation {
+    pub(crate) fn start(resources: Resources<'_>) -> Result<Self, EngineError> {
         if resources.vcpus != 1 {
             let reason = "it has one virtual CPU (use --cpus 1)";
             return Err(EngineError::new(
@@ -41,13 +46,19 @@ impl CellMachine {
         }
         sandbox::note_ids();
         let limit = resources.memory + KERNEL_RESERVE;
-        let sandbox = Sandbox::create(layout::RAM_SPAN, limit)?;
+        Sandbox::create(layout::RAM_SPAN, limit, resources.image).map(Self)
+    }
+}
+
+impl Creation for CellCreation {
+    fn finish(self: Box<Self>) -> Result<Box<dyn Machine>, EngineError> {
+        let sandbox = self.0;
         let what = "the machine's memory cannot be used";
         let fail = |error| EngineError::new(what, error);
         let refused = |error| EngineError::new(what, error);
-        let length = sandbox.memory.metadata().map_err(refused)?.len();
-        let file = sandbox.memory.try_clone().map_err(refused)?;
-        let mapped = sandbox.memory.try_clone().map_err(refused)?;
+        let file = sandbox.memory()?;
+        let length = file.metadata().map_err(refused)?.len();
+        let mapped = file.try_clone().map_err(refused)?;
         let memory = GuestMemory::new(mapped, length).map_err(fail)?;
         let pidfd = sandbox.child.pidfd.try_clone();
         let pidfd = Arc::new(pidfd.map_err(|error| EngineError::new("descriptor", error))?);
@@ -55,15 +66,15 @@ impl CellMachine {
             pidfd: Arc::clone(&pidfd),
         };
         let bells = Arc::new(Bells::new(&memory, target).map_err(fail)?);
-        let missing = Arc::new(OnceLock::new());
-        Ok(Self {
-            sandbox: Some(sandbox),
+        Ok(Box::new(CellMachine {
+            sandbox: Arc::new(sandbox),
+            taken: false,
             memory,
             bells,
             pidfd,
-            missing,
+            missing: OnceLock::new(),
             file,
-        })
+        }))
     }
 }
 
@@ -73,8 +84,10 @@ impl Machine for CellMachine {
     }
 
     fn vcpu(&mut self, id: VcpuId) -> Result<Box<dyn Vcpu>, EngineError> {
-        let taken = || EngineError::new("virtual CPU", format!("{} is not to be had", id.0));
-        let sandbox = if id.0 == 0 { self.sandbox.take() } else { None }.ok_or_else(taken)?;
+        if id.0 != 0 || std::mem::replace(&mut self.taken, true) {
+            let reason = format!("{} is not to be had", id.0);
+            return Err(EngineError::new("virtual CPU", reason));
+        }
         let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| EngineError::new("descriptor", error))?;
         let (start, length) = self
@@ -91,10 +104,9 @@ impl Machine for CellMachine {
             .spawn(move || bells.keep_time())
             .map_err(|error| EngineError::new("the timer's thread cannot be started", error))?;
         Ok(Box::new(CellVcpu {
-            sandbox,
+            sandbox: Arc::clone(&self.sandbox),
             bells: Arc::clone(&self.bells),
             kick: Arc::new(KickDescriptor(kick)),
-            missing: Arc::clone(&self.missing),
             started: false,
         }))
     }
@@ -114,8 +126,12 @@ impl Machine for CellMachine {
             .map_or(0, |metadata| metadata.blocks() * 512)
     }
 
-    fn missing_layers(&self) -> &[Layer] {
-        self.missing.get().map_or(&[], Vec::as_slice)
+    fn missing_layers(&self) -> Result<&[Layer], EngineError> {
+        if let Some(missing) = self.missing.get() {
+            return Ok(missing);
+        }
+        let missing = self.sandbox.report()?;
+        Ok(self.missing.get_or_init(|| missing))
     }
 }
 
@@ -129,10 +145,9 @@ impl Drop for CellMachine {
 /// The virtual CPU: the cell as seen from the monitor.
 #[derive(Debug)]
 struct CellVcpu {
-    sandbox: Sandbox,
+    sandbox: Arc<Sandbox>,
     bells: Arc<Bells>,
     kick: Arc<KickDescriptor>,
-    missing: Arc<OnceLock<Vec<Layer>>>,
     started: bool,
 }
 
@@ -147,17 +162,6 @@ impl Kick for KickDescriptor {
 }
 
 impl CellVcpu {
-    fn start(&mut self) -> Result<(), EngineError> {
-        if self.started {
-            return Ok(());
-        }
-        let missing = self.sandbox.report()?;
-        self.missing.get_or_init(|| missing);
-        self.sandbox.release()?;
-        self.started = true;
-        Ok(())
-    }
-
     /// The monitor itself met a page that could not be had.
     fn end_exhausted(&self) -> Result<Stop, EngineError> {
         let kill = rustix::process::Signal::KILL;
@@ -188,8 +192,15 @@ impl CellVcpu {
 }
 
 impl Vcpu for CellVcpu {
+    fn prepare(&mut self) -> Result<(), EngineError> {
+        self.sandbox.loaded()
+    }
+
     fn run(&mut self) -> Result<Stop, EngineError> {
-        self.start()?;
+        if !self.started {
+            self.sandbox.release()?;
+            self.started = true;
+        }
         loop {
             let mut wanted = [
                 PollFd::new(&self.sandbox.child.pidfd, PollFlags::IN),

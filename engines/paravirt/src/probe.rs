@@ -37,9 +37,9 @@ pub(crate) fn probe() -> Probe {
     }
     sandbox::note_ids();
     let start = Instant::now();
-    match Sandbox::create(guest_abi::layout::RAM_SPAN, 16 << 20) {
+    match Sandbox::create(guest_abi::layout::RAM_SPAN, 16 << 20, None) {
         Ok(sandbox) => {
-            let missing = match sandbox.report() {
+            let missing = match sandbox.memory().and_then(|_| sandbox.report()) {
                 Ok(missing) => missing,
                 Err(error) => {
                     probe.refusal = Some(error.to_string());

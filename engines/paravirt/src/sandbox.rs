@@ -4,9 +4,10 @@
 //! machine's memory (a file on a tmpfs of its own, whose size is the machine's limit) and
 //! hands it to the monitor. While the monitor fills it, the process enters a network
 //! namespace (the slowest step), exchanges the host's root for an empty read-only one,
-//! gives up every capability and the right to regain any, reports, waits for the word
-//! and becomes the stub. What the host refuses is reported, never passed over; the seccomp
-//! filter, without which there is no boundary, is not optional.
+//! gives up every capability and the right to regain any, reports and becomes the stub,
+//! which maps the memory when it is loaded, waits for the word and closes the sandbox with
+//! its filter. What the host refuses is reported, never passed over; the seccomp filter, without which there
+//! is no boundary, is not optional.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -14,9 +15,12 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use std::time::{Duration, Instant};
+
 use engine_contract::{EngineError, Layer};
-use guest_abi::cell::RAM_FD;
+use guest_abi::cell::{CHANNEL_FD, IMAGE_FD, RAM_FD};
 use host::process::{self, Child, Namespaces};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -26,6 +30,10 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+
+/// How long to look for a message of the cell.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The stub, as the build script made it.
 static STUB: &[u8] = include_bytes!(env!("HUSK_CELL"));
@@ -54,38 +62,50 @@ const PARENT: usize = 7;
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     pub(crate) child: Child,
-    /// The machine's memory.
-    pub(crate) memory: File,
     channel: OwnedFd,
 }
 
 impl Sandbox {
-    /// Starts a cell whose memory file has `span` bytes, of which `limit` may exist.
-    pub(crate) fn create(span: u64, limit: u64) -> Result<Self, EngineError> {
+    /// Starts a cell whose memory file has `span` bytes, of which `limit` may exist, and
+    /// which may map `image`.
+    pub(crate) fn create(
+        span: u64,
+        limit: u64,
+        image: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, EngineError> {
         let fail = |error| EngineError::new("the cell cannot be made", error);
         let stub = stub_file().map_err(fail)?;
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
                 .map_err(fail)?;
-        let child = start(|refused| cell(refused, &theirs, stub.as_fd(), span, limit))
-            .map_err(|error| EngineError::new("the cell's process cannot be started", error))?;
+        let beside = Beside::here();
+        let child = start(|refused| {
+            let memory = (span, limit);
+            cell(refused, &theirs, stub.as_fd(), image, memory, &beside)
+        })
+        .map_err(|error| EngineError::new("the cell's process cannot be started", error))?;
         drop(theirs);
-        let memory = receive_memory(&ours).map_err(Self::ended)?;
         Ok(Self {
             child,
-            memory,
             channel: ours,
         })
+    }
+
+    /// Waits for the machine's memory; once.
+    pub(crate) fn memory(&self) -> Result<File, EngineError> {
+        self.look();
+        receive_memory(&self.channel).map_err(Self::ended)
     }
 
     fn ended(error: Errno) -> EngineError {
         EngineError::new("the cell ended while it was made", error)
     }
 
-    /// Waits until the cell is closed; what the host refused.
+    /// Waits until the cell is closed but for its filter; what the host refused.
     pub(crate) fn report(&self) -> Result<Vec<Layer>, EngineError> {
         let mut refused = Refusals::default();
+        self.look();
         // Plain reads and writes: the monitor's filter knows no socket calls any more.
         match rustix::io::read(&self.channel, &mut refused.0) {
             Ok(length) if length == LAYERS.len() => Ok(refused.layers()),
@@ -94,11 +114,49 @@ impl Sandbox {
         }
     }
 
-    /// Lets the stub start.
+    /// Looks for the cell's message for a while before sleeping: the host likes to wake a
+    /// sleeper on the processor of whoever sent the message, which is busy.
+    fn look(&self) {
+        let start = Instant::now();
+        while start.elapsed() < LOOK {
+            let mut channel = [PollFd::new(&self.channel, PollFlags::IN)];
+            if !matches!(poll(&mut channel, Some(&Timespec::default())), Ok(0)) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Tells the stub that the memory is loaded.
+    pub(crate) fn loaded(&self) -> Result<(), EngineError> {
+        self.send(b"up")
+    }
+
+    /// Lets the stub start the kernel.
     pub(crate) fn release(&self) -> Result<(), EngineError> {
-        let sent = rustix::io::write(&self.channel, b"go");
+        self.send(b"go")
+    }
+
+    fn send(&self, word: &[u8; 2]) -> Result<(), EngineError> {
+        let sent = rustix::io::write(&self.channel, word);
         sent.map(drop)
             .map_err(|error| EngineError::new("the cell cannot be started", error))
+    }
+}
+
+/// The processors that the cell is made on: the others, where the host would put it as often
+/// as not on the one on which the monitor prepares the machine meanwhile.
+struct Beside {
+    all: CpuSet,
+    others: CpuSet,
+}
+
+impl Beside {
+    fn here() -> Option<Self> {
+        let all = sched_getaffinity(None).ok()?;
+        let mut others = all;
+        others.unset(sched_getcpu());
+        (others.count() > 0).then_some(Self { all, others })
     }
 }
 
@@ -170,9 +228,14 @@ fn cell(
     mut refused: Refusals,
     channel: &OwnedFd,
     stub: BorrowedFd<'_>,
-    span: u64,
-    limit: u64,
+    image: Option<BorrowedFd<'_>>,
+    (span, limit): (u64, u64),
+    beside: &Option<Beside>,
 ) -> Infallible {
+    if let Some(beside) = beside {
+        // Only for speed.
+        let _ = sched_setaffinity(None, &beside.others);
+    }
     let _ = rustix::process::setsid();
     let death =
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
@@ -205,18 +268,39 @@ fn cell(
     if rustix::io::write(channel, &refused.0).is_err() {
         process::exit_now(81);
     }
-    let mut word = [0; 2];
-    let got = rustix::net::recv(channel, &mut word[..], RecvFlags::empty());
-    if !matches!(got, Ok((2, _))) {
-        process::exit_now(82);
-    }
     // The death signal may have been reset by the changes of credentials.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    if process::duplicate_to(memory.as_fd(), RAM_FD).is_err() {
-        process::exit_now(83);
+    if let Some(beside) = beside {
+        let _ = sched_setaffinity(None, &beside.all);
     }
-    let _ = process::execute(stub, c"husk-cell");
+    let Ok(stub) = hand_over(&memory, image, channel, stub) else {
+        process::exit_now(83)
+    };
+    let _ = process::execute(stub.as_fd(), c"husk-cell");
     process::exit_now(84)
+}
+
+/// Gives the descriptors that the stub uses their numbers; where its own file went.
+fn hand_over(
+    memory: &File,
+    image: Option<BorrowedFd<'_>>,
+    channel: &OwnedFd,
+    stub: BorrowedFd<'_>,
+) -> std::io::Result<OwnedFd> {
+    // Out of the way first: any of them may have a number that another is to get.
+    let above = |descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, CHANNEL_FD + 1);
+    let (memory, channel, stub) = (
+        above(memory.as_fd())?,
+        above(channel.as_fd())?,
+        above(stub)?,
+    );
+    let image = image.map(above).transpose()?;
+    process::duplicate_to(memory.as_fd(), RAM_FD)?;
+    process::duplicate_to(channel.as_fd(), CHANNEL_FD)?;
+    if let Some(image) = image {
+        process::duplicate_to(image.as_fd(), IMAGE_FD)?;
+    }
+    Ok(stub)
 }
 
 /// Makes us user and group 1 of our namespace; nobody else exists in it.

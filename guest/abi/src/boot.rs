@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// `BootInfo::magic`: "HUSKBOOT" in little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"HUSKBOOT");
 /// `BootInfo::version`; both sides come from one build, a mismatch is a packaging fault.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Most segments of a kernel image.
 pub const SEGMENTS_MAX: usize = 8;
 
@@ -19,13 +19,21 @@ pub const SEGMENTS_MAX: usize = 8;
 pub struct Segment {
     /// Linear address, page aligned.
     pub linear: u64,
-    /// Guest-physical address, page aligned.
-    pub physical: u64,
+    /// Guest-physical address, or offset in the image's file; page aligned.
+    pub offset: u64,
     /// Length in bytes, whole pages.
     pub length: u64,
     /// `PROT_READ`, `PROT_WRITE`, `PROT_EXEC` as Linux numbers them.
     pub protection: u64,
+    /// Where it comes from: [`SOURCE_MEMORY`] or [`SOURCE_IMAGE`].
+    pub source: u64,
 }
+
+/// `Segment::source`: guest-physical memory.
+pub const SOURCE_MEMORY: u64 = 0;
+/// `Segment::source`: the file that holds the kernel's image, shared by all machines and
+/// never writable.
+pub const SOURCE_IMAGE: u64 = 1;
 
 /// Lies at guest-physical [`crate::layout::BOOT_INFO`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -7,6 +7,11 @@
 
 /// Descriptor number of the machine's memory in a cell.
 pub const RAM_FD: i32 = 3;
+/// Descriptor number of the file with the kernel's image; closed before the kernel starts.
+pub const IMAGE_FD: i32 = 4;
+/// Descriptor number of the channel to the monitor; closed before the kernel starts. Two
+/// messages of two bytes come: the machine's memory has been loaded; go.
+pub const CHANNEL_FD: i32 = 5;
 
 /// The host system calls a cell can reach, by name. Everything else traps.
 ///

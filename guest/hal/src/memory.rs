@@ -8,20 +8,25 @@
 //!
 //! Beyond the extents lie the pages shared with the monitor (below `FREE_START`) and
 //! the heap, a fixed window of which only the touched part exists.
+//!
+//! [`space`] says where an extent goes: what will be full soon is packed into large pages.
 #![expect(unsafe_code, reason = "guest-physical memory is reached by address")]
 
-use alloc::collections::BTreeMap;
 use core::ptr;
 
 use guest_abi::layout::{self, PAGE_SIZE};
 
-use crate::sync::Mutex;
 use crate::{GuestAddress, platform};
 
 #[cfg(kernel_build)]
 use crate::cell as current;
 #[cfg(not(kernel_build))]
 use crate::hosted as current;
+
+mod space;
+
+/// Below this, clearing memory that is packed with other memory does not give it back.
+const CLEAR_MAX: u64 = 128 << 10;
 
 /// Where the kernel sees a guest-physical address.
 pub(crate) fn ram_pointer(physical: u64) -> *mut u8 {
@@ -49,13 +54,19 @@ impl Extent {
     /// that neighbouring mappings can merge. `None` when guest-physical space is used up.
     #[must_use]
     pub fn allocate(length: u64, align: u64, near: Option<GuestAddress>) -> Option<Self> {
-        if length == 0 || !length.is_multiple_of(PAGE_SIZE) {
-            return None;
-        }
-        let mut space = SPACE.lock();
-        let start = near
-            .and_then(|at| space.take_at(at.0, length))
-            .or_else(|| space.take(length, align.max(PAGE_SIZE)))?;
+        let whole = length > 0 && length.is_multiple_of(PAGE_SIZE);
+        let start = whole.then(|| space::take(length, align.max(PAGE_SIZE), near))??;
+        Some(Self { start, length })
+    }
+
+    /// Allocates `length` bytes (whole pages) that will be touched soon, most of them:
+    /// small ones share large pages, which are there at once and cost a tenth of what
+    /// touching their pages one by one would. Long ones, and the first few of a machine,
+    /// are as from [`Extent::allocate`].
+    #[must_use]
+    pub fn allocate_full(length: u64, near: Option<GuestAddress>) -> Option<Self> {
+        let whole = length > 0 && length.is_multiple_of(PAGE_SIZE);
+        let start = whole.then(|| space::take_packed(length, near))??;
         Some(Self { start, length })
     }
 
@@ -193,7 +204,11 @@ impl Extent {
         self.fill_zero(offset, first - offset);
         if last > first {
             assert!(last <= self.length, "access beyond the extent");
-            platform().discard(GuestAddress(self.start + first), last - first);
+            if last - first < CLEAR_MAX && space::is_packed(self.start) {
+                self.fill_zero(first, last - first);
+            } else {
+                platform().discard(GuestAddress(self.start + first), last - first);
+            }
         }
         self.fill_zero(last, end - last);
     }
@@ -212,65 +227,7 @@ impl Extent {
 
 impl Drop for Extent {
     fn drop(&mut self) {
-        platform().discard(self.start(), self.length);
-        SPACE.lock().put(self.start, self.length);
-    }
-}
-
-/// Free ranges of guest-physical space: start to length; neighbours are merged.
-struct Space {
-    free: BTreeMap<u64, u64>,
-}
-
-static SPACE: Mutex<Space> = Mutex::new(Space {
-    free: BTreeMap::new(),
-});
-
-impl Space {
-    /// From the top: mappings are placed downwards as well, so neighbours in linear space
-    /// become neighbours here and merge.
-    fn take(&mut self, length: u64, align: u64) -> Option<u64> {
-        let (start, at) = self.free.iter().rev().find_map(|(&start, &free)| {
-            let at = (start + free).checked_sub(length)? / align * align;
-            (at >= start).then_some((start, at))
-        })?;
-        self.cut(start, at, length);
-        Some(at)
-    }
-
-    fn take_at(&mut self, at: u64, length: u64) -> Option<u64> {
-        let (&start, &free) = self.free.range(..=at).next_back()?;
-        let end = at.checked_add(length)?;
-        if end > start + free {
-            return None;
-        }
-        self.cut(start, at, length);
-        Some(at)
-    }
-
-    fn cut(&mut self, start: u64, at: u64, length: u64) {
-        let free = self.free.remove(&start).expect("a range found just now");
-        if at > start {
-            self.free.insert(start, at - start);
-        }
-        let rest = start + free - (at + length);
-        if rest > 0 {
-            self.free.insert(at + length, rest);
-        }
-    }
-
-    fn put(&mut self, mut start: u64, mut length: u64) {
-        if let Some((&before, &size)) = self.free.range(..start).next_back()
-            && before + size == start
-        {
-            self.free.remove(&before);
-            start = before;
-            length += size;
-        }
-        if let Some(size) = self.free.remove(&(start + length)) {
-            length += size;
-        }
-        self.free.insert(start, length);
+        space::give_back(self);
     }
 }
 
@@ -278,11 +235,9 @@ impl Space {
 /// the first allocation. `span` is the length of guest-physical space.
 pub(crate) fn initialize(span: u64) {
     let heap = (span / 16).clamp(16 << 20, 64 << 30);
-    let extents = layout::FREE_START + heap;
     #[cfg(kernel_build)]
     heap::initialize(ram_pointer(layout::FREE_START), heap as usize);
-    let first = extents.next_multiple_of(layout::HUGE_PAGE_SIZE);
-    SPACE.lock().put(first, span - first);
+    space::initialize(layout::FREE_START + heap, span);
 }
 
 #[cfg(kernel_build)]
@@ -330,20 +285,6 @@ mod tests {
         assert_eq!(first.len(), 8192);
         let rest = first.split_off(4096);
         assert_eq!(rest.start(), near.unwrap());
-    }
-
-    #[test]
-    fn free_ranges_merge_with_both_neighbours() {
-        let mut space = Space {
-            free: BTreeMap::new(),
-        };
-        space.put(0x1000, 0x1000);
-        space.put(0x3000, 0x1000);
-        space.put(0x2000, 0x1000);
-        assert_eq!(
-            space.free.into_iter().collect::<alloc::vec::Vec<_>>(),
-            [(0x1000, 0x3000)]
-        );
     }
 
     #[test]

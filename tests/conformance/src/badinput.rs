@@ -412,7 +412,7 @@ fn hosts() -> Vec<BadInput> {
             "unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv \
              --bounding-set=-all --inh-caps=-all sh -c \"$HUSK run /bin/true && $HUSK engines >&2\"'",
             &[0],
-            &["missing user"],
+            &["husk: isolation: this host refuses: user", "missing user"],
         ),
     ]
 }

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use guest_abi::cell::{CellCalls, RAM_FD, TrapVector};
 
+pub(crate) const SYS_READ: u64 = 0;
 pub(crate) const SYS_MMAP: u64 = 9;
 pub(crate) const SYS_MPROTECT: u64 = 10;
 pub(crate) const SYS_MUNMAP: u64 = 11;

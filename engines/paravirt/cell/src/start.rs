@@ -4,8 +4,8 @@
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 
-use guest_abi::boot::{BootInfo, MAGIC, SEGMENTS_MAX};
-use guest_abi::cell::{CellEntry, RAM_FD};
+use guest_abi::boot::{BootInfo, MAGIC, SEGMENTS_MAX, SOURCE_IMAGE};
+use guest_abi::cell::{CHANNEL_FD, CellEntry, IMAGE_FD, RAM_FD};
 use guest_abi::layout;
 
 use crate::calls::{self, CALLS, MAP_FLAGS, system_call};
@@ -70,51 +70,74 @@ fn require(step: i32, result: i64) {
 }
 
 extern "C" fn start() -> ! {
-    system_call(calls::SYS_CLOSE_RANGE, [0, RAM_FD as u64 - 1, 0, 0, 0, 0]);
-    require(
-        64,
-        system_call(
-            calls::SYS_CLOSE_RANGE,
-            [RAM_FD as u64 + 1, u32::MAX.into(), 0, 0, 0, 0],
-        ),
+    catch_signals();
+    unblock_signals();
+    close_descriptors(0, RAM_FD - 1);
+    close_descriptors(CHANNEL_FD + 1, i32::MAX);
+    wait_for_word();
+    map(
+        65,
+        RAM_FD,
+        layout::RAM_BASE,
+        layout::PAGE_SIZE,
+        0,
+        PROT_READ_WRITE,
     );
-    map_ram(65, layout::RAM_BASE, layout::PAGE_SIZE, 0, PROT_READ_WRITE);
     let boot = core::ptr::with_exposed_provenance::<BootInfo>(layout::RAM_BASE as usize);
     // SAFETY: the page was mapped just now; the monitor filled it in before the start.
     let info = unsafe { boot.read() };
     if info.magic != MAGIC || info.ram_span > layout::RAM_SPAN_MAX {
         calls::exit(66);
     }
-    map_ram(67, layout::RAM_BASE, info.ram_span, 0, PROT_READ_WRITE);
+    map(
+        67,
+        RAM_FD,
+        layout::RAM_BASE,
+        info.ram_span,
+        0,
+        PROT_READ_WRITE,
+    );
     for segment in info
         .segments
         .iter()
         .take((info.segment_count as usize).min(SEGMENTS_MAX))
     {
-        map_ram(
+        let file = if segment.source == SOURCE_IMAGE {
+            IMAGE_FD
+        } else {
+            RAM_FD
+        };
+        map(
             68,
+            file,
             segment.linear,
             segment.length,
-            segment.physical,
+            segment.offset,
             segment.protection,
         );
     }
     unmap_everything_else(info.ram_span);
-    catch_signals();
-    unblock_signals();
+    wait_for_word();
+    close_descriptors(RAM_FD + 1, i32::MAX);
     close_the_sandbox();
     enter(info.entry)
 }
 
-fn map_ram(step: i32, linear: u64, length: u64, physical: u64, protection: u64) {
-    let arguments = [
-        linear,
-        length,
-        protection,
-        MAP_FLAGS,
-        RAM_FD as u64,
-        physical,
-    ];
+fn close_descriptors(first: i32, last: i32) {
+    let arguments = [first as u64, last as u64, 0, 0, 0, 0];
+    require(64, system_call(calls::SYS_CLOSE_RANGE, arguments));
+}
+
+/// The monitor's next message; when it is gone instead, so are we.
+fn wait_for_word() {
+    let mut word = 0u16;
+    let pointer = (&raw mut word).addr() as u64;
+    let got = system_call(calls::SYS_READ, [CHANNEL_FD as u64, pointer, 2, 0, 0, 0]);
+    require(74, got - 2);
+}
+
+fn map(step: i32, file: i32, linear: u64, length: u64, offset: u64, protection: u64) {
+    let arguments = [linear, length, protection, MAP_FLAGS, file as u64, offset];
     require(step, system_call(calls::SYS_MMAP, arguments));
 }
 

@@ -30,8 +30,8 @@ pub enum Backing {
     None,
     /// Memory of its own.
     Private(Extent),
-    /// Memory of its own whose content has yet to be read from the file; not mapped.
-    Lazy(Extent),
+    /// A private copy of the file that has yet to be made; not mapped.
+    Lazy,
     /// The file's pages.
     Shared(Arc<PageStore>),
     /// Nothing: the file ends before.
@@ -71,7 +71,7 @@ impl Area {
             Backing::Private(extent) => map(start, extent.start(), length, self.protection),
             Backing::Shared(_) => self.install_part(start, start, self.end),
             Backing::Device(physical) => map(start, *physical, length, self.protection),
-            Backing::None | Backing::Lazy(_) | Backing::BeyondFile => Ok(()),
+            Backing::None | Backing::Lazy | Backing::BeyondFile => Ok(()),
         }
     }
 
@@ -91,22 +91,11 @@ impl Area {
 
     /// Reads the content of a private file mapping; what the file does not have stays zero.
     pub(super) fn fill(&self) -> Result<()> {
-        if let (Backing::Private(extent) | Backing::Lazy(extent), Some(backing)) =
-            (&self.backing, &self.file)
-        {
+        if let (Backing::Private(extent), Some(backing)) = (&self.backing, &self.file) {
             let regular = backing.file.regular()?;
             regular.read_into_extent(backing.offset, extent, 0, extent.len())?;
         }
         Ok(())
-    }
-
-    /// A lazy area becomes a present one.
-    pub(super) fn make_present(&mut self) {
-        let backing = core::mem::replace(&mut self.backing, Backing::None);
-        self.backing = match backing {
-            Backing::Lazy(extent) => Backing::Private(extent),
-            other => other,
-        };
     }
 
     /// Its memory, if that is its own and present.
@@ -121,18 +110,16 @@ impl Area {
     /// Where its memory begins.
     pub(super) const fn physical_start(&self) -> Option<GuestAddress> {
         match &self.backing {
-            Backing::Private(extent) | Backing::Lazy(extent) => Some(extent.start()),
-            Backing::None | Backing::Shared(_) | Backing::BeyondFile | Backing::Device(_) => None,
+            Backing::Private(extent) => Some(extent.start()),
+            _ => None,
         }
     }
 
     /// Where its memory ends.
     pub(super) fn physical_end(&self) -> Option<GuestAddress> {
         match &self.backing {
-            Backing::Private(extent) | Backing::Lazy(extent) => {
-                extent.start().checked_add(extent.len())
-            }
-            Backing::None | Backing::Shared(_) | Backing::BeyondFile | Backing::Device(_) => None,
+            Backing::Private(extent) => extent.start().checked_add(extent.len()),
+            _ => None,
         }
     }
 
@@ -148,7 +135,7 @@ impl Area {
             Backing::BeyondFile => Backing::BeyondFile,
             Backing::Device(physical) => Backing::Device(GuestAddress(physical.0 + kept)),
             Backing::Private(extent) => Backing::Private(extent.split_off(kept)),
-            Backing::Lazy(extent) => Backing::Lazy(extent.split_off(kept)),
+            Backing::Lazy => Backing::Lazy,
             Backing::Shared(pages) => Backing::Shared(Arc::clone(pages)),
         };
         let file = self.file.as_ref().map(|file| file.after(kept));

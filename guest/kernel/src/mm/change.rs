@@ -127,10 +127,10 @@ impl AddressSpace {
             match &area.backing {
                 Backing::Private(extent) if !is_file => extent.clear(0, extent.len()),
                 Backing::Private(_) => {
-                    area.forget_content();
                     platform()
                         .unmap(LinearAddress(at), length)
                         .map_err(|_| Errno::ENOMEM)?;
+                    area.backing = Backing::Lazy;
                 }
                 _ => {}
             }
@@ -252,19 +252,5 @@ impl AddressSpace {
             Some(file) => self.map_private(at, length, protection, file),
             None => self.map_anonymous(at, length, protection, false),
         }
-    }
-}
-
-impl Area {
-    /// A present private file area becomes a lazy one.
-    fn forget_content(&mut self) {
-        let backing = core::mem::replace(&mut self.backing, Backing::None);
-        self.backing = match backing {
-            Backing::Private(extent) => {
-                extent.clear(0, extent.len());
-                Backing::Lazy(extent)
-            }
-            other => other,
-        };
     }
 }

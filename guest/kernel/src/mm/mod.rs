@@ -30,12 +30,12 @@ use crate::fs::OpenFile;
 use crate::{Errno, Result};
 
 /// A private file mapping up to this size is filled at once: the faults would cost more.
-const EAGER_FILL_MAX: u64 = 1 << 20;
+const EAGER_FILL_MAX: u64 = 64 << 10;
 /// An anonymous mapping from this size on is backed by large pages where they fit: a
 /// first touch then costs a fiftieth.
 const LARGE: u64 = 4 << 20;
 /// What one fault brings in.
-const FILL_CHUNK: u64 = 256 << 10;
+const FILL_CHUNK: u64 = 64 << 10;
 
 /// Why a fault could not be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,12 +246,11 @@ impl AddressSpace {
         let size = file.file.regular()?.size()?;
         let present = page_up(size.saturating_sub(file.offset)).min(length);
         if present > 0 {
-            let extent = self.extent_for(start, present)?;
             let lazy = present > EAGER_FILL_MAX;
             let backing = if lazy {
-                Backing::Lazy(extent)
+                Backing::Lazy
             } else {
-                Backing::Private(extent)
+                Backing::Private(self.extent_for(start, present)?)
             };
             let end = start + present;
             let area = Area {
@@ -348,10 +347,11 @@ impl AddressSpace {
                     .checked_sub(length)
                     .map(GuestAddress)
             });
-        let huge = length >= HUGE_PAGE_SIZE;
-        let near = near.filter(|near| !huge || near.0 % HUGE_PAGE_SIZE == start % HUGE_PAGE_SIZE);
-        let align = if huge { HUGE_PAGE_SIZE } else { PAGE_SIZE };
-        Extent::allocate(length, align, near).ok_or(Errno::ENOMEM)
+        if length < HUGE_PAGE_SIZE {
+            return Extent::allocate_full(length, near).ok_or(Errno::ENOMEM);
+        }
+        let near = near.filter(|near| near.0 % HUGE_PAGE_SIZE == start % HUGE_PAGE_SIZE);
+        Extent::allocate(length, HUGE_PAGE_SIZE, near).ok_or(Errno::ENOMEM)
     }
 
     /// Brings in what is missing at `address`. `error` as the processor gives it.
@@ -373,7 +373,7 @@ impl AddressSpace {
             return Err(FaultError::Forbidden);
         }
         match area.backing {
-            Backing::Lazy(_) => self.bring_in(start, address.0),
+            Backing::Lazy => self.bring_in(start, address.0),
             Backing::Shared(_) => self.show(start, address.0),
             Backing::BeyondFile => Err(FaultError::Bus),
             Backing::None | Backing::Private(_) | Backing::Device(_) => Err(FaultError::Forbidden),
@@ -385,10 +385,16 @@ impl AddressSpace {
         let from = start.max(address / FILL_CHUNK * FILL_CHUNK);
         self.split(from);
         self.split((address / FILL_CHUNK + 1) * FILL_CHUNK);
+        let end = self.areas.get(&from).ok_or(FaultError::Unmapped)?.end;
+        let extent = self.extent_for(from, end - from);
+        let extent = extent.map_err(|_| FaultError::Bus)?;
         let area = self.areas.get_mut(&from).ok_or(FaultError::Unmapped)?;
-        area.fill().map_err(|_| FaultError::Bus)?;
-        area.make_present();
-        area.install(from).map_err(|_| FaultError::Bus)
+        area.backing = Backing::Private(extent);
+        let done = area.fill().and_then(|()| area.install(from));
+        done.map_err(|_| {
+            area.backing = Backing::Lazy;
+            FaultError::Bus
+        })
     }
 
     /// Maps the chunk of a shared area around an address.

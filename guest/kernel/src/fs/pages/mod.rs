@@ -35,7 +35,7 @@ use segment::{Run, Segments};
 /// The longest file in memory.
 pub const SIZE_MAX: u64 = 1 << 44;
 /// The first and the longest read-ahead.
-const AHEAD_MIN: u64 = 128 << 10;
+const AHEAD_MIN: u64 = 16 << 10;
 const AHEAD_MAX: u64 = 1 << 20;
 /// What is read around a page when reads jump about.
 const AHEAD_RANDOM: u64 = 16 << 10;
@@ -87,7 +87,7 @@ impl ReadAhead {
         let sequential = offset == self.next;
         self.window = match (sequential, self.window) {
             (true, 0) => AHEAD_MIN,
-            (true, window) => (window * 2).clamp(AHEAD_MIN, AHEAD_MAX),
+            (true, window) => (window * 4).clamp(AHEAD_MIN, AHEAD_MAX),
             (false, _) => AHEAD_RANDOM,
         };
         page_up(length)
