@@ -9,6 +9,9 @@
 #include <string.h>
 #include <time.h>
 
+/* How long to repeat what takes a time that nobody knows: a system call under ptrace. */
+#define LONG_ENOUGH_NS 300000000u
+
 static inline uint64_t now_ns(void)
 {
     struct timespec time;

@@ -12,9 +12,9 @@ int main(int argc, char **argv)
     const uint64_t blocks = (uint64_t)lseek(fd, 0, SEEK_END) / BLOCK;
     if (argc < 1 || fd < 0 || blocks == 0)
         return 1;
-    const uint64_t turns = 500000;
-    uint64_t result = 0, start = now_ns();
-    for (uint64_t turn = 0; turn < turns; turn++)
-        result += (uint64_t)pread(fd, block, BLOCK, (off_t)(turn * 7 % blocks * BLOCK));
-    return report(start, turns, result);
+    uint64_t result = 0, turn = 0, start = now_ns();
+    while (now_ns() - start < LONG_ENOUGH_NS)
+        for (uint64_t end = turn + 1000; turn < end; turn++)
+            result += (uint64_t)pread(fd, block, BLOCK, (off_t)(turn * 7 % blocks * BLOCK));
+    return report(start, turn, result);
 }

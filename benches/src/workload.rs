@@ -54,8 +54,19 @@ const DICTIONARY: &str = "import time; t = time.perf_counter_ns(); \
 /// Every workload, in the order of the report.
 pub(crate) fn all() -> Vec<Workload> {
     let own = [
-        "integer", "sha256", "floating", "sse2", "avx2", "chase", "indirect", "calls", "memcpy",
-        "getppid", "pread", "faults",
+        "integer",
+        "sha256",
+        "floating",
+        "sse2",
+        "avx2",
+        "chase",
+        "indirect",
+        "calls",
+        "memcpy",
+        "getppid",
+        "pread",
+        "faults",
+        "small_faults",
     ];
     let work = |name, kind| Workload { name, kind };
     let mut all: Vec<Workload> = own

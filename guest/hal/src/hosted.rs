@@ -78,7 +78,7 @@ impl Platform for Hosted {
         unsafe { core::ptr::write_bytes(pointer, 0, length as usize) }
     }
 
-    fn prefer_large_pages(&self, _: LinearAddress, _: u64) {}
+    fn prefer_large_pages(&self, _: LinearAddress, _: u64, _: bool) {}
 
     fn populate(&self, _: LinearAddress, _: u64, _: bool) {}
 

@@ -98,8 +98,8 @@ pub trait Platform: Sync {
     /// Gives memory back: it reads as zero afterwards and costs nothing until touched.
     fn discard(&self, physical: GuestAddress, length: u64);
 
-    /// Says that a mapped range is best backed by large pages. A hint.
-    fn prefer_large_pages(&self, linear: LinearAddress, length: u64);
+    /// Says whether a mapped range is best backed by large pages or by small ones. A hint.
+    fn prefer_large_pages(&self, linear: LinearAddress, length: u64, large: bool);
 
     /// Touches a mapped range ahead of use. A hint.
     fn populate(&self, linear: LinearAddress, length: u64, write: bool);

@@ -242,7 +242,11 @@ pub fn madvise(addr: LinearAddress, length: u64, advice: u32) -> Return {
     let mapped = match advice {
         raw::MADV_DONTNEED | raw::MADV_DONTNEED_LOCKED => memory.drop_content(addr, length)?,
         raw::MADV_HUGEPAGE => {
-            guest_hal::platform().prefer_large_pages(addr, length);
+            guest_hal::platform().prefer_large_pages(addr, length, true);
+            memory.is_mapped(addr, length)
+        }
+        raw::MADV_NOHUGEPAGE => {
+            guest_hal::platform().prefer_large_pages(addr, length, false);
             memory.is_mapped(addr, length)
         }
         raw::MADV_POPULATE_READ | raw::MADV_POPULATE_WRITE => {
@@ -260,7 +264,6 @@ pub fn madvise(addr: LinearAddress, length: u64, advice: u32) -> Return {
         | raw::MADV_DOFORK
         | raw::MADV_MERGEABLE
         | raw::MADV_UNMERGEABLE
-        | raw::MADV_NOHUGEPAGE
         | raw::MADV_DONTDUMP
         | raw::MADV_DODUMP
         | raw::MADV_WIPEONFORK

@@ -25,6 +25,7 @@ const _: () = assert!(RAM_FD == 3);
 
 const MADV_REMOVE: u64 = 9;
 const MADV_HUGEPAGE: u64 = 14;
+const MADV_NOHUGEPAGE: u64 = 15;
 const MADV_POPULATE_READ: u64 = 22;
 const MADV_POPULATE_WRITE: u64 = 23;
 
@@ -158,8 +159,13 @@ impl Platform for Cell {
         (calls().advise)(layout::RAM_BASE + physical.0, length, MADV_REMOVE);
     }
 
-    fn prefer_large_pages(&self, linear: LinearAddress, length: u64) {
-        (calls().advise)(linear.0, length, MADV_HUGEPAGE);
+    fn prefer_large_pages(&self, linear: LinearAddress, length: u64, large: bool) {
+        let advice = if large {
+            MADV_HUGEPAGE
+        } else {
+            MADV_NOHUGEPAGE
+        };
+        (calls().advise)(linear.0, length, advice);
     }
 
     fn populate(&self, linear: LinearAddress, length: u64, write: bool) {

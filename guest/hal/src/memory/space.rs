@@ -58,7 +58,7 @@ pub(super) fn initialize(start: u64, end: u64) {
 /// pages come one by one, as they are touched.
 fn back_by_large_page(physical: u64) {
     let linear = LinearAddress(ram_pointer(physical).addr() as u64);
-    platform().prefer_large_pages(linear, HUGE_PAGE_SIZE);
+    platform().prefer_large_pages(linear, HUGE_PAGE_SIZE, true);
     platform().populate(linear, PAGE_SIZE, true);
 }
 

@@ -227,7 +227,7 @@ impl AddressSpace {
         };
         area.install(start)?;
         if length >= LARGE && !grows && protection.contains(Protection::WRITE) {
-            platform().prefer_large_pages(LinearAddress(start), length);
+            platform().prefer_large_pages(LinearAddress(start), length, true);
         }
         self.areas.insert(start, area);
         Ok(())
