@@ -48,8 +48,25 @@ pub fn elf(data: &[u8]) {
     if let Ok(header) = guest_kernel::exec::parse(data) {
         assert!(data.starts_with(b"\x7fELF"), "an ELF file begins so");
         assert!((1..=1024).contains(&header.count), "bounded as documented");
+        let table = usize::try_from(header.table).ok();
+        segments(table.and_then(|start| data.get(start..)).unwrap_or_default());
+    }
+    segments(data);
+}
+
+/// Program headers: those that are accepted lie in the address space.
+fn segments(table: &[u8]) {
+    for segment in guest_kernel::exec::segments(table).unwrap_or_default() {
+        if segment.kind == LOAD {
+            let end = segment.address.checked_add(segment.memory_size);
+            assert!(end.is_some_and(|end| end <= guest_abi::layout::APP_END));
+            assert!(segment.file_size <= segment.memory_size);
+        }
     }
 }
+
+/// `PT_LOAD` (ELF specification).
+const LOAD: u32 = 1;
 
 /// The machine's configuration: what decodes encodes to something that means the same.
 ///

@@ -161,7 +161,7 @@ pub fn parse(head: &[u8]) -> Result<Header, ExecError> {
 ///
 /// # Errors
 /// `ENOEXEC` when one makes no sense.
-pub(super) fn segments(table: &[u8]) -> Result<Vec<Segment>, ExecError> {
+pub fn segments(table: &[u8]) -> Result<Vec<Segment>, ExecError> {
     let mut segments = Vec::new();
     for bytes in table.chunks_exact(SEGMENT_SIZE as usize) {
         let segment =

@@ -21,7 +21,7 @@ use guest_hal::UserContext;
 use crate::Errno;
 use crate::fs::{Caller, OpenFile};
 
-pub use elf::{Header, Kind, Segment, parse};
+pub use elf::{Header, Kind, Segment, parse, segments};
 pub use load::{check, load};
 
 /// Most interpreters of interpreters (Linux: 5 levels).
