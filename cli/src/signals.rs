@@ -31,9 +31,11 @@ pub(crate) fn hold() -> SigSet {
 pub(crate) fn forward(set: &SigSet, line: &Arc<dyn SignalLine>) {
     loop {
         match set.wait() {
-            // Ctrl-Z stops husk itself; the program, in its cell, waits with its next request.
+            // Ctrl-Z stops husk itself, and the program with it.
             Ok(Signal::SIGTSTP) => {
+                line.stop();
                 let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+                line.go_on();
             }
             Ok(signal) => line.post(signal as u32),
             Err(_) => {}

@@ -119,6 +119,12 @@ pub trait Vcpu: Send {
 pub trait SignalLine: Send + Sync {
     /// Posts Linux signal `number`, 1 to 64; others are dropped.
     fn post(&self, number: u32);
+
+    /// Stops the virtual CPUs where they are, because the monitor is about to be stopped.
+    fn stop(&self);
+
+    /// Lets them go on.
+    fn go_on(&self);
 }
 
 /// Makes a virtual CPU's `run` return soon with [`Stop::Kicked`].

@@ -15,6 +15,7 @@ use guest_abi::layout;
 use guest_abi::vcpu::{PENDING_DEVICE, PENDING_SIGNAL, PENDING_TIMER, VcpuPage};
 use machine_bus::Doorbells;
 use machine_memory::{GuestMemory, MemoryError, Page};
+use rustix::process::Signal;
 use rustix::thread::futex;
 
 /// Longest time to look before sleeping; at first, nobody looks.
@@ -45,7 +46,10 @@ pub(crate) struct InterruptTarget {
 
 impl InterruptTarget {
     fn interrupt(&self) {
-        let signal = rustix::process::Signal::USR1;
+        self.send(Signal::USR1);
+    }
+
+    fn send(&self, signal: Signal) {
         // The cell may just have ended; then there is nobody to interrupt.
         let _ = rustix::process::pidfd_send_signal(&*self.pidfd, signal);
     }
@@ -199,6 +203,14 @@ impl SignalLine for Bells {
                 .fetch_or(1 << (number - 1), Ordering::SeqCst);
             self.notify(PENDING_SIGNAL, true);
         }
+    }
+
+    fn stop(&self) {
+        self.interrupt.send(Signal::STOP);
+    }
+
+    fn go_on(&self) {
+        self.interrupt.send(Signal::CONT);
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("ends/monitor-killed", monitor_killed),
         Case::new("ends/cell-killed", cell_killed),
         Case::new("ends/spinning-terminated", spinning_terminated),
+        Case::new("ends/stopped-and-continued", stopped_and_continued),
     ]
 }
 
@@ -185,4 +186,37 @@ fn spinning_terminated(bench: &Bench) -> Result<Verdict> {
         "status 143 after {:?}",
         start.elapsed()
     )))
+}
+
+/// Ctrl-Z, `fg`, Ctrl-C.
+fn stopped_and_continued(bench: &Bench) -> Result<Verdict> {
+    let program = bench.program("spin")?.display().to_string();
+    let mut running = bench.start(&[&program])?;
+    running.wait_for("spinning")?;
+    let cell = running.cell()?;
+    running.signal(Signal::TSTP)?;
+    for process in [running.id(), cell] {
+        wait_for_state(process, "T").context("after SIGTSTP")?;
+    }
+    running.signal(Signal::CONT)?;
+    wait_for_state(cell, "R").context("after SIGCONT")?;
+    running.signal(Signal::INT)?;
+    let ended = running.end_within(PROMPT).context("after SIGINT")?;
+    ensure!(ended.status == 130, "status {}", ended.status);
+    Ok(Verdict::Passed(
+        "both processes stop and go on, status 130".to_owned(),
+    ))
+}
+
+fn wait_for_state(process: u32, state: &str) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let status = status_of(process, None)?;
+        let found = field(&status, "State");
+        if found.starts_with(state) {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < PROMPT, "process {process} is {found}");
+        sleep(Duration::from_millis(5));
+    }
 }

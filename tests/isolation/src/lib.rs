@@ -49,7 +49,11 @@ pub fn elf(data: &[u8]) {
         assert!(data.starts_with(b"\x7fELF"), "an ELF file begins so");
         assert!((1..=1024).contains(&header.count), "bounded as documented");
         let table = usize::try_from(header.table).ok();
-        segments(table.and_then(|start| data.get(start..)).unwrap_or_default());
+        segments(
+            table
+                .and_then(|start| data.get(start..))
+                .unwrap_or_default(),
+        );
     }
     segments(data);
 }
