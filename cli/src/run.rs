@@ -255,7 +255,9 @@ fn configuration(options: &RunOptions) -> Result<MachineConfig, Failure> {
         stack_limit: stack,
         file_limit: files,
         console_device: CONSOLE,
-        open_streams: 7,
+        open_streams: (0..3)
+            .filter(|&number| host::stdio::was_open(number))
+            .fold(0, |open, number| open | 1 << number),
         mounts: mounts(options),
         trace: options.trace,
     })
@@ -392,17 +394,16 @@ fn directory(
 }
 
 fn streams() -> Result<Streams, Failure> {
-    let copy = |stream: BorrowedFd<'_>| -> Result<Option<OwnedFd>, Failure> {
-        let copied = stream.try_clone_to_owned();
-        copied
-            .map(Some)
-            .map_err(|error| Failure::new("the standard streams", error, ""))
+    let copy = |number, stream: BorrowedFd<'_>| -> Result<Option<OwnedFd>, Failure> {
+        let open = host::stdio::was_open(number);
+        let copied = open.then(|| stream.try_clone_to_owned()).transpose();
+        copied.map_err(|error| Failure::new("the standard streams", error, ""))
     };
     Ok(Streams {
-        stdin: copy(std::io::stdin().as_fd())?,
-        stdout: copy(std::io::stdout().as_fd())?,
-        stderr: copy(std::io::stderr().as_fd())?,
-        log: copy(std::io::stderr().as_fd())?,
+        stdin: copy(0, std::io::stdin().as_fd())?,
+        stdout: copy(1, std::io::stdout().as_fd())?,
+        stderr: copy(2, std::io::stderr().as_fd())?,
+        log: copy(2, std::io::stderr().as_fd())?,
     })
 }
 

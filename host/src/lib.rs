@@ -7,3 +7,4 @@ pub mod cpu;
 pub mod fault;
 pub mod image;
 pub mod process;
+pub mod stdio;

@@ -368,8 +368,25 @@ fn options() -> Vec<BadInput> {
 
 fn streams() -> Vec<BadInput> {
     vec![
-        lived("bad/stdin-closed", "husk /bin/cat <&-", &[0, 1], &[]),
-        lived("bad/stdout-closed", "husk /bin/echo text >&-", &[0, 1], &[]),
+        lived(
+            "bad/stdin-closed",
+            "husk /bin/cat <&-",
+            &[1],
+            &["bad file descriptor"],
+        ),
+        lived(
+            "bad/stdout-closed",
+            "husk /bin/echo text >&-",
+            &[1],
+            &["bad file descriptor"],
+        ),
+        // The first file that the program opens gets the number of the one that was closed.
+        lived(
+            "bad/stdin-and-stdout-closed",
+            "husk /usr/bin/python3 -c 'import os; os.write(2, b\"number %d\" % os.open(\"/\", 0))' <&- >&-",
+            &[0],
+            &["number 0"],
+        ),
         lived("bad/all-closed", "husk /bin/true <&- >&- 2>&-", &[0], &[]),
         lived(
             "bad/stdout-full",
