@@ -2,9 +2,10 @@
 //! instruction run?" as four small traits.
 //!
 //! An [`Engine`] says what it can do on this host and makes a [`Machine`] (by way of a
-//! [`Creation`], since that can take a while): memory and virtual CPUs. A [`Vcpu`] runs until there is something to say ([`Stop`]), always
-//! between two instructions, so that after any return it may be looked at, compared or
-//! moved. A [`Kick`] makes it return soon, from any thread.
+//! [`Creation`], since that can take a while): memory and virtual CPUs. A [`Vcpu`] runs
+//! until there is something to say ([`Stop`]), always between two instructions, so that
+//! after any return it may be looked at, compared or moved. A [`Kick`] makes it return
+//! soon, from any thread.
 //!
 //! Devices are not the engine's: they work on the machine's memory and are told of work
 //! by whatever doorbell the engine has. Guest memory never goes through a trait.

@@ -6,8 +6,8 @@
 //! namespace (the slowest step), exchanges the host's root for an empty read-only one,
 //! gives up every capability and the right to regain any, reports and becomes the stub,
 //! which maps the memory when it is loaded, waits for the word and closes the sandbox with
-//! its filter. What the host refuses is reported, never passed over; the seccomp filter, without which there
-//! is no boundary, is not optional.
+//! its filter. What the host refuses is reported, never passed over; the seccomp filter,
+//! without which there is no boundary, is not optional.
 
 use std::convert::Infallible;
 use std::fs::File;
