@@ -75,6 +75,7 @@ const LAW: &[Rule] = &[
         from: "cli",
         may_use: &[
             "engines/contract",
+            "engines/kvm",
             "engines/paravirt",
             "x86/state",
             "machine/*",
