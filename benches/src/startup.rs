@@ -7,26 +7,50 @@ use crate::c;
 use crate::measure::median;
 use crate::peer::Bench;
 
-/// The field of `husk run --stats` with the time from the monitor's start to the program's first
-/// instruction.
-const FIELD: &str = "/time/first_instruction_us";
+/// Microseconds to the program's first instruction.
+struct Start {
+    /// From the monitor's `main`, as it says.
+    from_main: u64,
+    /// From just before its process was made.
+    from_spawn: u64,
+}
 
 /// The median over some runs, or why there is none.
 pub(crate) fn run(bench: &Bench, runs: usize) -> Value {
-    let times: Result<Vec<u64>> = (0..runs.max(1)).map(|_| first_instruction(bench)).collect();
-    match times {
-        Ok(times) => json!({ "first_instruction_us": median(times), "runs": runs }),
+    let starts: Result<Vec<Start>> = (0..runs.max(1)).map(|_| first_instruction(bench)).collect();
+    match starts {
+        Ok(starts) => json!({
+            "first_instruction_from_main_us":
+                median(starts.iter().map(|start| start.from_main).collect()),
+            "first_instruction_from_spawn_us":
+                median(starts.iter().map(|start| start.from_spawn).collect()),
+            "runs": runs,
+        }),
         Err(error) => json!({ "skipped": format!("{error:#}") }),
     }
 }
 
-fn first_instruction(bench: &Bench) -> Result<u64> {
+fn first_instruction(bench: &Bench) -> Result<Start> {
     let program = c::build(bench.folder.path(), "hello")?.into_os_string();
+    let spawn = monotonic_us();
     let stats = stats_of(bench, &[program])?;
-    stats
-        .pointer(FIELD)
-        .and_then(Value::as_u64)
-        .with_context(|| format!("--stats has no {FIELD}"))
+    let field = |name: &str| {
+        let value = stats.pointer(&format!("/time/{name}"));
+        let value = value.and_then(Value::as_u64);
+        value.with_context(|| format!("--stats has no {name}"))
+    };
+    let from_main = field("first_instruction_us")?;
+    let main = field("main_monotonic_us")?;
+    let from_spawn = (main + from_main).saturating_sub(spawn);
+    Ok(Start {
+        from_main,
+        from_spawn,
+    })
+}
+
+fn monotonic_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
 }
 
 /// Runs a program to its end and reads what `--stats` wrote.

@@ -27,6 +27,9 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
         let ticks = tsc.saturating_sub(measured.started);
         hertz.map(|hertz| (u128::from(ticks) * 1_000_000 / u128::from(hertz)) as u64)
     };
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000;
+    let main = micros(host::cpu::tsc()).map(|since| now.saturating_sub(since));
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let first = count(&page.first_instruction_tsc);
     let value = json!({
@@ -34,6 +37,7 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
         "engine": measured.engine,
         "exit_status": measured.exit_status,
         "time": {
+            "main_monotonic_us": main,
             "cell_released_us": micros(measured.released),
             "first_instruction_us": if first == 0 { None } else { micros(first) },
             "ended_us": micros(measured.ended),
