@@ -613,14 +613,15 @@ fn flush() {
     process.memory.lock().write_back_all();
 }
 
-/// Which call the program missed, if one.
+/// Which calls the program missed, if any.
 struct Hint;
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match trace::first_unknown() {
-            Some(name) => write!(f, "\nsystem call {name} is not served"),
-            None => Ok(()),
+        match &trace::unknown_names()[..] {
+            [] => Ok(()),
+            [name] => write!(f, "\nsystem call {name} is not served"),
+            names => write!(f, "\nsystem calls {} are not served", names.join(", ")),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The trace, in strace's format, and the names of calls that are not served.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
 
 use guest_hal::LinearAddress;
@@ -11,8 +12,10 @@ use guest_kernel::{Errno, Result, uaccess};
 
 use crate::{Return, names, table};
 
-/// The first call that was not served, for the report at the end.
-static UNKNOWN: Mutex<Option<u64>> = Mutex::new(None);
+/// The calls that were not served, each once, for the report at the end.
+static UNKNOWN: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+/// Most calls that the report names.
+const UNKNOWN_MAX: usize = 8;
 /// How much of a buffer is shown, as strace does.
 const SHOWN: u64 = 32;
 
@@ -95,15 +98,18 @@ pub(crate) fn signal(info: &SignalInfo) {
 
 /// Answers a call that is not served.
 pub(crate) fn unknown(number: u64) -> Return {
-    UNKNOWN.lock().get_or_insert(number);
+    let mut unknown = UNKNOWN.lock();
+    if unknown.len() < UNKNOWN_MAX && !unknown.contains(&number) {
+        unknown.push(number);
+    }
     Err(Errno::ENOSYS)
 }
 
-/// The first call that was not served, by name.
-pub(crate) fn first_unknown() -> Option<String> {
-    let number = (*UNKNOWN.lock())?;
-    Some(match names::name(number) {
+/// The first calls that were not served, by name.
+pub(crate) fn unknown_names() -> Vec<String> {
+    let name = |&number: &u64| match names::name(number) {
         Some(name) => String::from(name),
         None => alloc::format!("number {number}"),
-    })
+    };
+    UNKNOWN.lock().iter().map(name).collect()
 }
