@@ -34,6 +34,7 @@ const OTHERS: &[&str] = &[
     "links",
     "longjmp",
     "madvise",
+    "memory_mix",
     "mmap_anonymous",
     "mmap_file",
     "mprotect",
