@@ -38,6 +38,11 @@ pub fn start_tracing() {
     TRACING.store(true, Ordering::Relaxed);
 }
 
+/// Whether every call is written to the log.
+pub(crate) fn is_tracing() -> bool {
+    TRACING.load(Ordering::Relaxed)
+}
+
 impl Kernel for Linux {
     fn system_call(&self, context: &mut UserContext, entry: Entry) -> Leave {
         let counters = report::counters();
@@ -51,11 +56,18 @@ impl Kernel for Linux {
         }
         if context.call == RT_SIGRETURN {
             return_from_handler(context);
+            if is_tracing() {
+                trace::returned(current().signals.lock().blocked(), context.rax);
+            }
             return finish(context, Leave::Full);
         }
         STACK_POINTER.store(context.rsp, Ordering::Relaxed);
         if matches!(context.call, EXECVE | EXECVEAT) {
+            let traced = is_tracing().then(|| trace::enter(context.call, registers(context)));
             let result = execute::execute(context);
+            if let Some(call) = traced {
+                trace::leave(&call, &result);
+            }
             if let Err(error) = result {
                 context.rax = error.to_register();
             }
@@ -105,23 +117,28 @@ impl Kernel for Linux {
     }
 }
 
+/// The arguments of a system call.
+const fn registers(context: &UserContext) -> [u64; 6] {
+    let UserContext {
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..
+    } = *context;
+    [rdi, rsi, rdx, r10, r8, r9]
+}
+
 fn call(context: &UserContext) -> Result<u64> {
-    let registers = [
-        context.rdi,
-        context.rsi,
-        context.rdx,
-        context.r10,
-        context.r8,
-        context.r9,
-    ];
-    let tracing = TRACING.load(Ordering::Relaxed);
-    if tracing {
-        trace::enter(context.call, registers);
+    let registers = registers(context);
+    if !is_tracing() {
+        return table::dispatch(context.call, registers);
     }
+    let call = trace::enter(context.call, registers);
     let result = table::dispatch(context.call, registers);
-    if tracing {
-        trace::leave(context.call, registers, &result);
-    }
+    trace::leave(&call, &result);
     result
 }
 
@@ -165,7 +182,7 @@ fn deliver(context: &mut UserContext) {
         let taken = current().signals.lock().take();
         let Some(info) = taken else { break };
         let action = current().signals.lock().action(info.number);
-        if TRACING.load(Ordering::Relaxed) {
+        if is_tracing() {
             trace::signal(&info);
         }
         match action.handler {

@@ -14,7 +14,7 @@ use linux_raw_sys::{general as raw, prctl as raw_prctl};
 
 use crate::argument::Flags;
 use crate::dispatch::Registers;
-use crate::{Return, names, time, trace};
+use crate::{Return, dispatch, names, time, trace};
 
 /// Build string of `uname`.
 pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Husk";
@@ -593,12 +593,18 @@ pub fn ptrace(_request: u64, _pid: i32, _addr: LinearAddress, _data: LinearAddre
 /// `exit` and `exit_group`.
 pub fn exit(status: i32) -> Return {
     flush();
+    if dispatch::is_tracing() {
+        trace::ended(Ok(status as u8));
+    }
     report::end(End::Exited(status as u8), format_args!("{}", Hint))
 }
 
 /// Ends the machine as a signal ends a program.
 pub(crate) fn end_by_signal(context: &UserContext, info: SignalInfo) -> ! {
     flush();
+    if dispatch::is_tracing() {
+        trace::ended(Err(info.number));
+    }
     let end = End::Signaled(info.number as u8);
     let name = names::signal(info.number);
     report::end(

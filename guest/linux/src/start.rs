@@ -19,6 +19,7 @@ use guest_kernel::time::Timers;
 use guest_kernel::{Errno, Result};
 
 use crate::dispatch::{self, Linux};
+use crate::trace;
 
 /// Number of the first process, as in a container.
 const FIRST_PID: u32 = 1;
@@ -104,8 +105,15 @@ fn limits(config: &MachineConfig) -> [(u64, u64); 16] {
 fn load(process: &Process, config: &MachineConfig) -> core::result::Result<UserContext, ExecError> {
     let caller = Caller::current();
     let path = find_program(&caller, config)?;
-    let program = exec::resolve(&caller, path, config.arguments.clone())?;
-    Ok(exec::load(process, &caller, &program, &config.environment)?.context)
+    let program = exec::resolve(&caller, path.clone(), config.arguments.clone())?;
+    let context = exec::load(process, &caller, &program, &config.environment)?.context;
+    if config.trace {
+        // The environment's pointers follow the arguments' and a null one.
+        let environment = context.rsp + 8 * (config.arguments.len() as u64 + 2);
+        let variables = config.environment.len();
+        trace::started(&path, &config.arguments, variables, environment);
+    }
+    Ok(context)
 }
 
 /// A name without a slash is looked up in `PATH`, as a shell does.

@@ -20,6 +20,7 @@ mod report;
 mod scenarios;
 mod scratch;
 mod table;
+mod traces;
 mod tree;
 
 use std::process::ExitCode;

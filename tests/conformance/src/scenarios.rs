@@ -15,6 +15,7 @@ use crate::check::Outcome;
 use crate::harness::Harness;
 use crate::process::{self, Run};
 use crate::scratch::Scratch;
+use crate::traces;
 
 /// A named check of its own.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Scenario {
     pub(crate) run: fn(&Harness) -> Result<Outcome>,
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The whole list.
 pub(crate) fn all() -> Vec<Scenario> {
@@ -71,6 +72,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario {
             name: "scenario/trace",
             run: trace,
+        },
+        Scenario {
+            name: "scenario/trace-as-strace",
+            run: traces::as_strace,
         },
         Scenario {
             name: "scenario/stats",
@@ -358,7 +363,10 @@ fn sleeping(harness: &Harness) -> Result<Machine> {
     Ok(machine)
 }
 
-fn husk(harness: &Harness, add: impl FnOnce(&mut Command) -> &mut Command) -> Result<Run> {
+pub(crate) fn husk(
+    harness: &Harness,
+    add: impl FnOnce(&mut Command) -> &mut Command,
+) -> Result<Run> {
     let mut command = harness.husk_run();
     add(&mut command);
     process::run(&mut command, None, PATIENCE)
