@@ -19,7 +19,7 @@ const LARGEST: u64 = 1 << 20;
 pub(crate) fn check_built(file: Option<&Path>) -> Result<()> {
     let kernel = match file {
         Some(file) => file.to_path_buf(),
-        None => newest_below(&target_folder()?)?,
+        None => newest_below(&workspace::target_folder()?)?,
     };
     let size = stripped_size(&kernel)?;
     let listing = run(
@@ -56,13 +56,6 @@ fn complaints(stripped_size: u64, listing: &str) -> Vec<String> {
         complaints.push("its disassembly holds no code: wrong file?".to_string());
     }
     complaints
-}
-
-fn target_folder() -> Result<PathBuf> {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => Ok(folder.into()),
-        None => Ok(workspace::root()?.join("target")),
-    }
 }
 
 fn newest_below(folder: &Path) -> Result<PathBuf> {

@@ -2,9 +2,11 @@
 //!
 //! `cargo xtask tidy` checks the rules that no compiler checks (see [`tidy`]); `cargo test` runs
 //! the same check. `cargo xtask kernel-check` looks at the kernel that the last build made (see
-//! [`kernel`]). Nothing here is part of the product.
+//! [`kernel`]). `cargo xtask nested-kvm` runs a program where it finds a real `/dev/kvm` (see
+//! [`nested`]). Nothing here is part of the product.
 
 mod kernel;
+mod nested;
 mod tidy;
 mod workspace;
 
@@ -12,12 +14,13 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | kernel-check [FILE]";
+const USAGE: &str =
+    "usage: cargo xtask tidy | kernel-check [FILE] | nested-kvm [OPTION]... PROGRAM";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match dispatch(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
@@ -25,14 +28,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(arguments: &[String]) -> Result<()> {
+fn dispatch(arguments: &[String]) -> Result<ExitCode> {
+    if let Some(("nested-kvm", rest)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
+        return Ok(nested::command(rest));
+    }
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["tidy"] => tidy(),
-        ["kernel-check"] => kernel::check_built(None),
-        ["kernel-check", file] => kernel::check_built(Some(file.as_ref())),
+        ["tidy"] => tidy()?,
+        ["kernel-check"] => kernel::check_built(None)?,
+        ["kernel-check", file] => kernel::check_built(Some(file.as_ref()))?,
         _ => bail!("{USAGE}"),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tidy() -> Result<()> {

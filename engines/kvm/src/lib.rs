@@ -66,7 +66,11 @@ fn in_time(what: fn() -> Result<u64, String>, patience: Duration) -> Result<u64,
 /// Millions of instructions a second, or why it is not to be used.
 fn measure() -> Result<u64, String> {
     let mut trial = Trial::new().map_err(|error| error.to_string())?;
-    let slow = speed(&mut trial, TURNS.0)?;
+    // The first run meets tables and caches that are cold: the best of some counts.
+    let mut slow = 0;
+    for _ in 0..3 {
+        slow = slow.max(speed(&mut trial, TURNS.0)?);
+    }
     if slow < SPEED_MIN {
         return Err(format!(
             "it runs {:.1} million instructions a second, a KVM that interprets guest kernels \

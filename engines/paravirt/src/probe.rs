@@ -9,6 +9,10 @@ use crate::sandbox::{self, LAYERS, Sandbox};
 /// Bit of `AT_HWCAP2`: the FSGSBASE instructions work in user mode.
 const HWCAP2_FSGSBASE: usize = 2;
 
+/// CPUID leaf 1, `ecx`: the processor has XSAVE and the host's kernel has turned it on. (Rust's own
+/// detection says no where there is no AVX.)
+const LEAF_1_XSAVE: u32 = 1 << 26 | 1 << 27;
+
 /// Why this engine can run nothing here.
 pub(crate) fn refusal() -> Option<String> {
     let (_, hwcap2) = rustix::param::linux_hwcap();
@@ -19,7 +23,8 @@ pub(crate) fn refusal() -> Option<String> {
                 .to_owned(),
         );
     }
-    if !std::arch::is_x86_feature_detected!("xsave") {
+    let leaf = std::arch::x86_64::__cpuid(1);
+    if leaf.ecx & LEAF_1_XSAVE != LEAF_1_XSAVE {
         return Some("the processor has no XSAVE (needs one of 2008 or later)".to_owned());
     }
     None
