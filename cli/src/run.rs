@@ -254,9 +254,10 @@ fn configuration(options: &RunOptions) -> Result<MachineConfig, Failure> {
         umask: umask(),
         stack_limit: stack,
         file_limit: files,
+        ignored_signals: host::inherited::ignored_signals(),
         console_device: CONSOLE,
         open_streams: (0..3)
-            .filter(|&number| host::stdio::was_open(number))
+            .filter(|&number| host::inherited::was_open(number))
             .fold(0, |open, number| open | 1 << number),
         mounts: mounts(options),
         trace: options.trace,
@@ -395,7 +396,7 @@ fn directory(
 
 fn streams() -> Result<Streams, Failure> {
     let copy = |number, stream: BorrowedFd<'_>| -> Result<Option<OwnedFd>, Failure> {
-        let open = host::stdio::was_open(number);
+        let open = host::inherited::was_open(number);
         let copied = open.then(|| stream.try_clone_to_owned()).transpose();
         copied.map_err(|error| Failure::new("the standard streams", error, ""))
     };

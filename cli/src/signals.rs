@@ -18,10 +18,12 @@ const FORWARDED: [Signal; 9] = [
     Signal::SIGTSTP,
 ];
 
-/// Holds the signals back from now on, in this thread and those it starts. Before any
-/// other thread.
+/// Holds the signals back from now on, in this thread and those it starts; those that whoever
+/// started us ignores stay ignored (`nohup`). Before any other thread.
 pub(crate) fn hold() -> SigSet {
-    let set: SigSet = FORWARDED.into_iter().collect();
+    let ignored = host::inherited::ignored_signals();
+    let heard = |signal: &Signal| ignored >> (*signal as u32 - 1) & 1 == 0;
+    let set: SigSet = FORWARDED.into_iter().filter(heard).collect();
     // Fails only for an invalid operation, which this is not.
     let _ = set.thread_block();
     set

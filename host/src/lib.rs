@@ -6,5 +6,5 @@ pub mod allocator;
 pub mod cpu;
 pub mod fault;
 pub mod image;
+pub mod inherited;
 pub mod process;
-pub mod stdio;

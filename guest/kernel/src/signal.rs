@@ -209,6 +209,18 @@ impl Default for Signals {
 }
 
 impl Signals {
+    /// None pending or blocked, and those of `ignored` ignored.
+    #[must_use]
+    pub fn ignoring(ignored: u64) -> Self {
+        let mut signals = Self::default();
+        for (action, number) in signals.actions.iter_mut().zip(1..) {
+            if ignored & !UNBLOCKABLE & bit(number) != 0 {
+                action.handler = Action::IGNORE;
+            }
+        }
+        signals
+    }
+
     /// The blocked signals.
     #[must_use]
     pub const fn blocked(&self) -> u64 {
@@ -430,6 +442,13 @@ mod tests {
             signals.post(sent(40));
         }
         assert_eq!(signals.pending.len(), 4);
+    }
+
+    #[test]
+    fn what_was_ignored_at_the_start_is_ignored_but_for_what_cannot_be() {
+        let signals = Signals::ignoring(bit(SIGALRM) | bit(9));
+        assert!(signals.is_ignored(SIGALRM));
+        assert!(!signals.is_ignored(9));
     }
 
     #[test]

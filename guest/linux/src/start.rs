@@ -76,7 +76,7 @@ fn first_process(config: &MachineConfig, fs: FsContext, files: FileTable) -> Pro
             gid: [config.group; 3],
             groups: config.groups.clone(),
         }),
-        signals: Mutex::new(Signals::default()),
+        signals: Mutex::new(Signals::ignoring(config.ignored_signals)),
         timers: Mutex::new(Timers::default()),
         limits: Mutex::new(limits(config)),
         program: Mutex::new(ProgramInfo::default()),

@@ -388,6 +388,14 @@ fn streams() -> Vec<BadInput> {
             &["number 0"],
         ),
         lived("bad/all-closed", "husk /bin/true <&- >&- 2>&-", &[0], &[]),
+        // As under `nohup`: what whoever started husk ignores, the program ignores.
+        lived(
+            "bad/signals-ignored",
+            "trap '' HUP TERM; husk /usr/bin/python3 -c 'import os, signal as s; os.kill(1, s.SIGTERM); \
+             os.write(2, b\"%d %d %d\" % tuple(s.getsignal(n) == s.SIG_IGN for n in (1, 15, 12)))'",
+            &[0],
+            &["1 1 0"],
+        ),
         lived(
             "bad/stdout-full",
             "husk /bin/echo text > /dev/full",

@@ -24,7 +24,8 @@ while :; do
     esac
 done
 FLAW
-exec "$@"
+# What whoever runs the tests ignores is no affair of the program.
+exec env --default-signal=INT,TERM "$@"
 "#;
 
 struct FakeHusk {
