@@ -38,7 +38,7 @@ fn files() -> Vec<Case> {
     in_package(
         "busybox-static",
         [
-            applet("ls", &["ls", "-lan", "--full-time"])
+            applet("ls", &["ls", "-lAn", "--full-time"])
                 .prepare("mkdir a; echo 1 > b; ln -s b c; touch -hd @0 c; touch -d @0 a b"),
             applet("find", &["find", ".", "-type", "f", "-size", "+3k"]).file("in", Noise(9999)),
             applet("cp", &["cp", "-a", "a", "e"])

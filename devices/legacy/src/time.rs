@@ -1,0 +1,41 @@
+//! The machine's time, and the ticks of oscillators in it.
+
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
+/// A moment of the machine's time: nanoseconds since an origin that stays the same for the
+/// life of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Nanos(pub u64);
+
+impl Nanos {
+    /// How many nanoseconds lie between `earlier` and this; zero if it is not earlier.
+    pub(crate) fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This many nanoseconds later, unless time ends before.
+    pub(crate) fn checked_add(self, nanos: u64) -> Option<Self> {
+        self.0.checked_add(nanos).map(Self)
+    }
+}
+
+/// An oscillator that ticks `0`-based from the origin of time: tick `n` is the first moment
+/// at which `n` whole periods have passed. No rounding ever adds up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Oscillator {
+    pub(crate) hertz: u32,
+}
+
+impl Oscillator {
+    /// Ticks until `now`. The frequency is below 1 GHz, so they are fewer than nanoseconds.
+    pub(crate) fn ticks(self, now: Nanos) -> u64 {
+        let ticks = u128::from(now.0) * u128::from(self.hertz) / NANOS_PER_SECOND;
+        u64::try_from(ticks).unwrap_or(u64::MAX)
+    }
+
+    /// The first moment at which `ticks` have passed; `None` after the end of time.
+    pub(crate) fn moment(self, ticks: u64) -> Option<Nanos> {
+        let nanos = (u128::from(ticks) * NANOS_PER_SECOND).div_ceil(u128::from(self.hertz));
+        u64::try_from(nanos).ok().map(Nanos)
+    }
+}

@@ -1,0 +1,10 @@
+//! The chips as drivers see them.
+
+mod i8042;
+mod pic;
+mod pit;
+mod pit_naive;
+mod pm_timer;
+mod random;
+mod rtc;
+mod uart;
