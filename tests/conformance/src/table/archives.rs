@@ -23,10 +23,10 @@ fn tar() -> Vec<Case> {
                 .prepare(TREE),
             Case::new("extract", &["tar", "-xpvf", "in.tar"])
                 .file("in", Mixed(50_000))
-                .prepare("mkdir -p t/a/b; cp in t/a/one; ln -s a/one t/link; ln t/a/one t/hard; tar -cf in.tar t; rm -r t"),
+                .prepare("mkdir -p t/a/b; cp in t/a/one; ln -s a/one t/link; ln t/a/one t/hard; tar --mtime=@0 -cf in.tar t; rm -r t"),
             Case::new("list", &["tar", "-tf", "in.tar"])
                 .file("in", Mixed(5000))
-                .prepare("mkdir t; cp in t; tar -cf in.tar t"),
+                .prepare("mkdir t; cp in t; tar --mtime=@0 -cf in.tar t"),
             Case::new("broken", &["tar", "-tf", "in"]).file("in", Noise(5000)).fails(),
             Case::new("stdout", &["tar", "-c", "--mtime=@0", "--format=pax", "--pax-option=delete=atime,delete=ctime", "in"])
                 .file("in", Noise(30_000)),
@@ -113,7 +113,7 @@ fn others() -> Vec<Case> {
         [
             Case::new("extract", &["cpio", "-idm", "--quiet", "-F", "in.cpio"])
                 .file("in", Mixed(50_000))
-                .prepare("echo in | cpio -o --quiet -H newc > in.cpio; rm in"),
+                .prepare("echo in | cpio -o --quiet --reproducible -H newc > in.cpio; rm in"),
         ],
     ));
     cases.extend(in_package(
