@@ -73,7 +73,7 @@ impl Argument for Mode {
     }
 
     fn show(&self, f: &mut dyn fmt::Write) -> fmt::Result {
-        write!(f, "{:#o}", self.0)
+        f.write_str(&crate::trace::mode(u64::from(self.0)))
     }
 }
 

@@ -22,6 +22,7 @@ use guest_kernel::{Errno, Result};
 
 use crate::{Return, names, table};
 use shape::{Shape, Value};
+pub(crate) use value::mode;
 
 /// The calls that were not served, each once, for the report at the end.
 static UNKNOWN: Mutex<Vec<u64>> = Mutex::new(Vec::new());

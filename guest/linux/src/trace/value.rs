@@ -105,7 +105,7 @@ pub(super) fn statx_flags(flags: u64) -> String {
 }
 
 /// A mode in octal, three digits at least.
-pub(super) fn mode(mode: u64) -> String {
+pub(crate) fn mode(mode: u64) -> String {
     let digits = alloc::format!("0{:o}", mode & 0o7777);
     alloc::format!("{digits:0>3}")
 }
