@@ -137,8 +137,11 @@ fn died(stop: Stop) -> Failure {
             format_args!("its cell ended with status {status} before the program did"),
             "`husk engines` shows what this host allows",
         ),
-        Stop::Shutdown | Stop::Kicked | Stop::OutOfMemory => {
-            Failure::new("the machine", "it powered off without a report", "")
-        }
+        Stop::TripleFault => Failure::new(
+            "the machine",
+            "its kernel could not handle an exception (triple fault)",
+            "this is a fault of Husk's kernel: please report it",
+        ),
+        _ => Failure::new("the machine", "it powered off without a report", ""),
     }
 }

@@ -10,11 +10,12 @@ use backend_fs::service::FuseService;
 use backend_fs::{Access, DirectoryService, Export, Limits, Owner};
 use boot::Facts;
 use device_virtio::fs::{FsDevice, QUEUE_REQUESTS, QUEUE_URGENT};
-use engine_contract::{Engine, EngineError, Machine, Resources, Stop, VcpuId};
+use engine_contract::{Engine, EngineError, Machine, Resources, Stop, VcpuId, World};
 use engine_paravirt::Paravirt;
 use guest_abi::layout;
 use guest_abi::report::ReportPage;
 use guest_config::{MachineConfig, MountConfig};
+use machine_bus::{GuestAddress, Port, Vector};
 use machine_memory::MemoryError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -75,7 +76,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
         .map_err(|error| Failure::new("the machine cannot be prepared", error, ""))?;
     let mut vcpu = machine.vcpu(VcpuId(0))?;
     vcpu.prepare()?;
-    let line = machine.signals();
+    let line = machine.signals()?;
     let clock = Clock::new(machine.memory())?;
     let threads = Threads {
         machine: machine.as_ref(),
@@ -88,7 +89,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     confine::close()?;
     warn_of_missing_layers(machine.as_ref())?;
     let released = host::cpu::tsc();
-    let stop = vcpu.run()?;
+    let stop = vcpu.run(&Nowhere)?;
     let ended = host::cpu::tsc();
     finish(
         options,
@@ -408,6 +409,27 @@ fn streams() -> Result<Streams, Failure> {
     })
 }
 
+/// What a machine whose kernel talks through shared pages reaches beyond its memory.
+struct Nowhere;
+
+impl World for Nowhere {
+    fn port_read(&self, _: Port, data: &mut [u8]) {
+        data.fill(0xff);
+    }
+
+    fn port_write(&self, _: Port, _: &[u8]) {}
+
+    fn mmio_read(&self, _: GuestAddress, data: &mut [u8]) {
+        data.fill(0xff);
+    }
+
+    fn mmio_write(&self, _: GuestAddress, _: &[u8]) {}
+
+    fn take_interrupt(&self, _: VcpuId) -> Option<Vector> {
+        None
+    }
+}
+
 /// Starts the monitor's threads.
 struct Threads<'m> {
     machine: &'m dyn Machine,
@@ -426,7 +448,7 @@ impl Threads<'_> {
 
     fn device(&self, number: u32, service: Service) -> Result<(), Failure> {
         let memory = self.machine.memory();
-        let device = FsDevice::new(number, "husk", memory, self.machine.doorbells())?;
+        let device = FsDevice::new(number, "husk", memory, self.machine.doorbells()?)?;
         match service {
             Service::Console(console) => {
                 let urgent = console.try_clone();

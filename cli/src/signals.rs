@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_contract::SignalLine;
+use machine_bus::SignalLine;
 use nix::sys::signal::{SigSet, Signal};
 
 /// The signals that are passed on.

@@ -1,21 +1,26 @@
 //! What every engine offers and what it is given: the answer to "how does a guest
-//! instruction run?" as four small traits.
+//! instruction run?" as a handful of small traits.
 //!
 //! An [`Engine`] says what it can do on this host and makes a [`Machine`] (by way of a
 //! [`Creation`], since that can take a while): memory and virtual CPUs. A [`Vcpu`] runs
-//! until there is something to say ([`Stop`]), always between two instructions, so that
+//! in a [`World`], what it can reach outside of its registers and memory, until there is
+//! something to say ([`Stop`]); always between two instructions, so that
 //! after any return it may be looked at, compared or moved. A [`Kick`] makes it return
 //! soon, from any thread.
 //!
-//! Devices are not the engine's: they work on the machine's memory and are told of work
-//! by whatever doorbell the engine has. Guest memory never goes through a trait.
+//! Guest memory never goes through a trait. What only some engines have are abilities, an
+//! `Option` of a narrower trait: [`InterruptController`], [`WriteEvents`], [`DirtyLog`].
+//! Where the guest is Husk's own kernel, devices and kernel talk through shared pages and
+//! the engine's [`Machine::doorbells`].
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use machine_bus::Doorbells;
+use machine_bus::{
+    Doorbells, GuestAddress, InterruptLine, MessageTarget, Port, SignalLine, Vector,
+};
 use machine_memory::GuestMemory;
 use x86_state::CpuState;
 
@@ -74,11 +79,33 @@ pub trait Machine: Send {
     /// When there is no such virtual CPU or it was taken.
     fn vcpu(&mut self, id: VcpuId) -> Result<Box<dyn Vcpu>, EngineError>;
 
-    /// The doorbells by which devices learn of work and tell of its completion.
-    fn doorbells(&self) -> Arc<dyn Doorbells>;
+    /// The doorbells by which devices and Husk's kernel call each other.
+    ///
+    /// # Errors
+    /// When the memory has no room for the shared pages.
+    fn doorbells(&self) -> Result<Arc<dyn Doorbells>, EngineError>;
 
-    /// Posts a Linux signal to the program, where the kernel knows such.
-    fn signals(&self) -> Arc<dyn SignalLine>;
+    /// Posts a Linux signal to the program, where the guest is Husk's kernel.
+    ///
+    /// # Errors
+    /// As for [`Machine::doorbells`].
+    fn signals(&self) -> Result<Arc<dyn SignalLine>, EngineError>;
+
+    /// The interrupt controllers that the engine has itself; without, the board has them
+    /// and the virtual CPUs ask [`World::take_interrupt`].
+    fn interrupt_controller(&self) -> Option<Arc<dyn InterruptController>> {
+        None
+    }
+
+    /// Descriptors that become readable when the guest writes somewhere.
+    fn write_events(&self) -> Option<Arc<dyn WriteEvents>> {
+        None
+    }
+
+    /// Which pages were written.
+    fn dirty_log(&self) -> Option<Arc<dyn DirtyLog>> {
+        None
+    }
 
     /// Bytes of guest memory that exist now.
     fn touched_bytes(&self) -> u64;
@@ -100,11 +127,12 @@ pub trait Vcpu: Send {
     /// When the engine cannot run it.
     fn prepare(&mut self) -> Result<(), EngineError>;
 
-    /// Runs until there is something to say.
+    /// Runs until there is something to say. What it reaches outside of its registers and
+    /// memory is `world`'s; an access begins and ends within one call.
     ///
     /// # Errors
-    /// When the engine can no longer run it.
-    fn run(&mut self) -> Result<Stop, EngineError>;
+    /// When the engine can no longer run it; the reason says where it was.
+    fn run(&mut self, world: &dyn World) -> Result<Stop, EngineError>;
 
     /// Its registers.
     ///
@@ -112,23 +140,84 @@ pub trait Vcpu: Send {
     /// When the engine cannot look at it now.
     fn state(&mut self) -> Result<CpuState, EngineError>;
 
+    /// Sets its registers.
+    ///
+    /// # Errors
+    /// When the engine cannot, or no processor can be in that state.
+    fn set_state(&mut self, state: &CpuState) -> Result<(), EngineError>;
+
     /// The handle that makes [`Vcpu::run`] return.
     fn kick(&self) -> Arc<dyn Kick>;
 }
 
-/// How signals from outside reach the program.
-pub trait SignalLine: Send + Sync {
-    /// Posts Linux signal `number`, 1 to 64; others are dropped.
-    fn post(&self, number: u32);
+/// What a virtual CPU can reach outside of its registers and memory.
+///
+/// Called from the virtual CPU's thread, at its exits. A device that ends or resets the machine
+/// notes that for whoever runs the virtual CPUs and kicks them. Lengths are 1, 2, 4 or 8 bytes (ports:
+/// at most 4), little endian; what nobody answers reads as ones.
+pub trait World: Sync {
+    /// `in`.
+    fn port_read(&self, port: Port, data: &mut [u8]);
 
-    /// Stops the virtual CPUs where they are, because the monitor is about to be stopped.
-    fn stop(&self);
+    /// `out`.
+    fn port_write(&self, port: Port, data: &[u8]);
 
-    /// Lets them go on.
-    fn go_on(&self);
+    /// A load from where there is no memory.
+    fn mmio_read(&self, address: GuestAddress, data: &mut [u8]);
+
+    /// A store to where there is no memory.
+    fn mmio_write(&self, address: GuestAddress, data: &[u8]);
+
+    /// The vector of an interrupt for a virtual CPU that can take one now, which with that
+    /// is taken. Asked only by engines without an [`InterruptController`] of their own.
+    fn take_interrupt(&self, vcpu: VcpuId) -> Option<Vector>;
 }
 
-/// Makes a virtual CPU's `run` return soon with [`Stop::Kicked`].
+/// Interrupt controllers inside the engine: local ones of the virtual CPUs, an I/O APIC and
+/// the pair of 8259.
+pub trait InterruptController: MessageTarget {
+    /// The wire to an input of the I/O APIC (and, for 0 to 15, of the 8259 pair).
+    fn line(&self, input: u32) -> Arc<dyn InterruptLine>;
+}
+
+/// Descriptors that become readable when the guest writes to a place, without an exit to
+/// the monitor.
+pub trait WriteEvents: Send + Sync {
+    /// An event counter for writes of `length` bytes (0: any) to `place`; with `value`, only
+    /// of that value. Until the machine ends.
+    ///
+    /// # Errors
+    /// When the engine has no room for another.
+    fn event(&self, place: Place, length: u32, value: Option<u64>) -> Result<OwnedFd, EngineError>;
+}
+
+/// Where a guest can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A port.
+    Port(Port),
+    /// An address.
+    Memory(GuestAddress),
+}
+
+/// Which pages of memory were written.
+pub trait DirtyLog: Send + Sync {
+    /// Begins to note, or stops.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    fn enable(&self, on: bool) -> Result<(), EngineError>;
+
+    /// The pages written since the last call, a bit each, of the whole memory from its first
+    /// page on; lowest bit first.
+    ///
+    /// # Errors
+    /// When nothing is noted.
+    fn take(&self) -> Result<Vec<u64>, EngineError>;
+}
+
+/// Makes a virtual CPU's `run` return soon with [`Stop::Kicked`]; if it does not run now, then
+/// the next one returns at once.
 pub trait Kick: Send + Sync {
     /// Does so.
     fn kick(&self);
@@ -141,6 +230,14 @@ pub enum Stop {
     Kicked,
     /// The machine powered itself off.
     Shutdown,
+    /// The machine asked for a reset.
+    Reset,
+    /// An exception while the processor delivered a double fault: it cannot go on.
+    TripleFault,
+    /// It waits for an interrupt, and the engine has no controller to bring one.
+    Halted,
+    /// A breakpoint, or the end of a single step.
+    Breakpoint,
     /// The host has no more memory for it within its limit; it has been ended.
     OutOfMemory,
     /// It ended without saying why: signal or status of the process it ran in.

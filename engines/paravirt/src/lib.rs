@@ -7,14 +7,14 @@
 //!
 //! * `sandbox`: how the cell is made, layer by layer, and which layers the host refused.
 //! * `machine`: memory, the virtual CPU, and how its end is noticed.
-//! * `bells`: how devices and the virtual CPU call each other: futexes in shared memory.
 //! * `probe`: what the host allows, found out by trying.
+//!
+//! Devices and the virtual CPU call each other by `machine/bells`: futexes in shared memory.
 //!
 //! The boundary is the cell's seccomp filter (`engines/paravirt/cell`). What the cell
 //! shares with this process is guest memory and nothing else; every byte of it is read
 //! once and checked.
 
-mod bells;
 mod machine;
 mod probe;
 mod sandbox;

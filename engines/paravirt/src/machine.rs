@@ -2,18 +2,20 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 
 use engine_contract::{
-    Creation, EngineError, Kick, Layer, Machine, Resources, SignalLine, Stop, Vcpu, VcpuId,
+    Creation, EngineError, Kick, Layer, Machine, Resources, Stop, Vcpu, VcpuId, World,
 };
 use guest_abi::layout;
-use machine_bus::Doorbells;
+use machine_bells::{Attention, Bells};
+use machine_bus::{Doorbells, SignalLine};
 use machine_memory::GuestMemory;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::process::Signal;
 use x86_state::CpuState;
 
-use crate::bells::{Bells, InterruptTarget};
 use crate::sandbox::{self, Sandbox};
 
 /// Memory for the kernel's own use beyond what the program was promised.
@@ -62,10 +64,8 @@ impl Creation for CellCreation {
         let memory = GuestMemory::new(mapped, length).map_err(fail)?;
         let pidfd = sandbox.child.pidfd.try_clone();
         let pidfd = Arc::new(pidfd.map_err(|error| EngineError::new("descriptor", error))?);
-        let target = InterruptTarget {
-            pidfd: Arc::clone(&pidfd),
-        };
-        let bells = Arc::new(Bells::new(&memory, target).map_err(fail)?);
+        let cell = Box::new(CellAttention(Arc::clone(&pidfd)));
+        let bells = Arc::new(Bells::new(&memory, cell).map_err(fail)?);
         Ok(Box::new(CellMachine {
             sandbox: Arc::new(sandbox),
             taken: false,
@@ -111,12 +111,12 @@ impl Machine for CellMachine {
         }))
     }
 
-    fn doorbells(&self) -> Arc<dyn Doorbells> {
-        Arc::clone(&self.bells) as _
+    fn doorbells(&self) -> Result<Arc<dyn Doorbells>, EngineError> {
+        Ok(Arc::clone(&self.bells) as _)
     }
 
-    fn signals(&self) -> Arc<dyn SignalLine> {
-        Arc::clone(&self.bells) as _
+    fn signals(&self) -> Result<Arc<dyn SignalLine>, EngineError> {
+        Ok(Arc::clone(&self.bells) as _)
     }
 
     fn touched_bytes(&self) -> u64 {
@@ -139,6 +139,35 @@ impl Drop for CellMachine {
     fn drop(&mut self) {
         self.bells.end();
         let _ = rustix::process::pidfd_send_signal(&*self.pidfd, rustix::process::Signal::KILL);
+    }
+}
+
+/// The cell's process, which is woken by a futex and interrupted by a signal.
+#[derive(Debug)]
+struct CellAttention(Arc<OwnedFd>);
+
+impl CellAttention {
+    fn send(&self, signal: Signal) {
+        // The cell may just have ended; then there is nobody to interrupt.
+        let _ = rustix::process::pidfd_send_signal(&*self.0, signal);
+    }
+}
+
+impl Attention for CellAttention {
+    fn wake(&self, event: &AtomicU32) {
+        machine_bells::wake(event);
+    }
+
+    fn interrupt(&self) {
+        self.send(Signal::USR1);
+    }
+
+    fn stop(&self) {
+        self.send(Signal::STOP);
+    }
+
+    fn go_on(&self) {
+        self.send(Signal::CONT);
     }
 }
 
@@ -196,7 +225,7 @@ impl Vcpu for CellVcpu {
         self.sandbox.loaded()
     }
 
-    fn run(&mut self) -> Result<Stop, EngineError> {
+    fn run(&mut self, _world: &dyn World) -> Result<Stop, EngineError> {
         if !self.started {
             self.sandbox.release()?;
             self.started = true;
@@ -227,6 +256,11 @@ impl Vcpu for CellVcpu {
 
     fn state(&mut self) -> Result<CpuState, EngineError> {
         let reason = "a cell shows its registers only in its own report";
+        Err(EngineError::new("registers", reason))
+    }
+
+    fn set_state(&mut self, _: &CpuState) -> Result<(), EngineError> {
+        let reason = "a cell starts where its kernel does";
         Err(EngineError::new("registers", reason))
     }
 

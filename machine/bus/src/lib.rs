@@ -1,15 +1,23 @@
-//! How devices hear of work and tell of its completion, whatever the engine.
+//! What lies between a virtual CPU and its devices: addresses, accesses, interrupts.
 //!
-//! A device never knows its engine or its address: it waits on a doorbell and completes
-//! by another.
+//! * [`Device`]: what answers accesses at offsets of its own; it never knows its address.
+//! * [`Bus`]: ranges of an address space and the device in each; it owns what a bad access
+//!   returns.
+//! * [`InterruptLine`], [`MessageTarget`]: how a device asks for an interrupt, by a wire or
+//!   by a message.
+//! * [`Doorbells`], [`SignalLine`]: how devices and Husk's own kernel call each other where
+//!   they share pages instead of registers.
+//!
+//! Nothing here knows an engine, and no type is the guest's: every value that a guest chose
+//! is a plain number that any implementation must survive.
 #![forbid(unsafe_code)]
 
-/// The doorbells of a machine's devices.
-pub trait Doorbells: Send + Sync {
-    /// Waits until the driver rang for `queue` of `device` after `seen`; returns the new
-    /// count, or `None` when the machine has ended or there is no such device.
-    fn wait(&self, device: u32, queue: u16, seen: u32) -> Option<u32>;
+mod address;
+mod bus;
+mod interrupt;
+mod shared;
 
-    /// Tells the machine that a device has completed work.
-    fn complete(&self, device: u32);
-}
+pub use address::{GuestAddress, Nanos, Port, Vector};
+pub use bus::{Bus, BusError, Device};
+pub use interrupt::{InterruptLine, Message, MessageTarget, NoLine};
+pub use shared::{Doorbells, SignalLine};

@@ -47,6 +47,10 @@ const LAW: &[Rule] = &[
         may_use: &[],
     },
     Rule {
+        from: "machine/bells",
+        may_use: &["machine/bus", "machine/memory"],
+    },
+    Rule {
         from: "engines/paravirt/cell",
         may_use: &[],
     },

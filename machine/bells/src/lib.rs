@@ -1,21 +1,25 @@
-//! How devices and the virtual CPU of a cell call each other.
+//! How devices and a virtual CPU with Husk's kernel call each other: the monitor's side of
+//! the pages in [`guest_abi::device`] and [`guest_abi::vcpu`].
 //!
 //! A bell is a counter in shared memory. The one who rings increments it and, if the
-//! other sleeps, wakes it by a futex; the one who listens looks for a while before it
+//! other sleeps, wakes it; the one who listens looks for a while before it
 //! sleeps, since on two processors a look costs 0.1 us and a sleep 15 to 30. How long it
 //! looks adapts to whether looking helped, and is nothing at all on one processor.
+//!
+//! Devices sleep on futexes. How the virtual CPU is woken and interrupted is the engine's
+//! affair: [`Attention`]. Every byte of the pages is the guest's: a wrong count makes it
+//! wait, and nobody else.
+#![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use engine_contract::SignalLine;
 use guest_abi::device::{DevicePage, QUEUES_MAX, QueueSlot};
 use guest_abi::layout;
 use guest_abi::vcpu::{PENDING_DEVICE, PENDING_SIGNAL, PENDING_TIMER, VcpuPage};
-use machine_bus::Doorbells;
+use machine_bus::{Doorbells, SignalLine};
 use machine_memory::{GuestMemory, MemoryError, Page};
-use rustix::process::Signal;
 use rustix::thread::futex;
 
 /// Longest time to look before sleeping; at first, nobody looks.
@@ -23,10 +27,10 @@ const LOOK_MAX: Duration = Duration::from_micros(300);
 
 /// The bells of one machine.
 #[derive(Debug)]
-pub(crate) struct Bells {
+pub struct Bells {
     devices: Vec<Device>,
     vcpu: Page<VcpuPage>,
-    interrupt: InterruptTarget,
+    attention: Box<dyn Attention>,
     ended: AtomicBool,
     processors: u32,
 }
@@ -38,28 +42,27 @@ struct Device {
     look_nanos: [AtomicU32; QUEUES_MAX],
 }
 
-/// How a running virtual CPU is interrupted.
-#[derive(Debug)]
-pub(crate) struct InterruptTarget {
-    pub(crate) pidfd: Arc<std::os::fd::OwnedFd>,
-}
+/// How an engine gets the attention of its virtual CPU.
+pub trait Attention: Debug + Send + Sync {
+    /// Wakes it out of its idle wait; `event` is the word on which it waits.
+    fn wake(&self, event: &AtomicU32);
 
-impl InterruptTarget {
-    fn interrupt(&self) {
-        self.send(Signal::USR1);
-    }
+    /// Interrupts it while it runs.
+    fn interrupt(&self);
 
-    fn send(&self, signal: Signal) {
-        // The cell may just have ended; then there is nobody to interrupt.
-        let _ = rustix::process::pidfd_send_signal(&*self.pidfd, signal);
-    }
+    /// Stops it where it is, because the monitor is about to be stopped.
+    fn stop(&self);
+
+    /// Lets it go on.
+    fn go_on(&self);
 }
 
 impl Bells {
-    pub(crate) fn new(
-        memory: &GuestMemory,
-        interrupt: InterruptTarget,
-    ) -> Result<Self, MemoryError> {
+    /// The bells in a machine's memory.
+    ///
+    /// # Errors
+    /// When the memory ends before the pages do.
+    pub fn new(memory: &GuestMemory, attention: Box<dyn Attention>) -> Result<Self, MemoryError> {
         let device = |number: usize| {
             let address = layout::DEVICE_PAGES + number as u64 * layout::PAGE_SIZE;
             let look_nanos = [const { AtomicU32::new(0) }; QUEUES_MAX];
@@ -73,14 +76,14 @@ impl Bells {
         Ok(Self {
             devices,
             vcpu,
-            interrupt,
+            attention,
             ended: AtomicBool::new(false),
             processors,
         })
     }
 
     /// Ends every wait.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         if self.ended.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -98,7 +101,8 @@ impl Bells {
         wake(&self.vcpu.timer_bell);
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
+    /// Whether [`Bells::end`] was called.
+    pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
     }
 
@@ -107,14 +111,14 @@ impl Bells {
         self.vcpu.pending.fetch_or(pending, Ordering::SeqCst);
         self.vcpu.event.fetch_add(1, Ordering::SeqCst);
         if self.vcpu.asleep.load(Ordering::SeqCst) != 0 {
-            wake(&self.vcpu.event);
+            self.attention.wake(&self.vcpu.event);
         } else if interrupt {
-            self.interrupt.interrupt();
+            self.attention.interrupt();
         }
     }
 
     /// The timer's thread: interrupts the virtual CPU whenever its deadline has come.
-    pub(crate) fn keep_time(&self) {
+    pub fn keep_time(&self) {
         let mut seen = self.vcpu.timer_bell.load(Ordering::SeqCst);
         while !self.has_ended() {
             let deadline = self.vcpu.deadline.load(Ordering::SeqCst);
@@ -193,6 +197,14 @@ impl Doorbells for Bells {
     fn complete(&self, _device: u32) {
         self.notify(PENDING_DEVICE, false);
     }
+
+    fn ring(&self, device: u32, queue: u16) {
+        let device = self.devices.get(device as usize);
+        let slot = device.and_then(|device| device.page.queues.get(usize::from(queue)));
+        if let Some(slot) = slot {
+            wake(&slot.bell);
+        }
+    }
 }
 
 impl SignalLine for Bells {
@@ -206,15 +218,16 @@ impl SignalLine for Bells {
     }
 
     fn stop(&self) {
-        self.interrupt.send(Signal::STOP);
+        self.attention.stop();
     }
 
     fn go_on(&self) {
-        self.interrupt.send(Signal::CONT);
+        self.attention.go_on();
     }
 }
 
-fn wake(word: &AtomicU32) {
+/// Wakes whoever sleeps on a word, in any process.
+pub fn wake(word: &AtomicU32) {
     // Waking nobody is no error; nothing else can fail on mapped memory.
     let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
 }
