@@ -31,7 +31,10 @@ pub enum Backing {
     /// Memory of its own.
     Private(Extent),
     /// A private copy of the file that has yet to be made; not mapped.
-    Lazy,
+    Lazy {
+        /// Bytes that were made around it before it was split off.
+        brought: u64,
+    },
     /// The file's pages.
     Shared(Arc<PageStore>),
     /// Nothing: the file ends before.
@@ -71,7 +74,7 @@ impl Area {
             Backing::Private(extent) => map(start, extent.start(), length, self.protection),
             Backing::Shared(_) => self.install_part(start, start, self.end),
             Backing::Device(physical) => map(start, *physical, length, self.protection),
-            Backing::None | Backing::Lazy | Backing::BeyondFile => Ok(()),
+            Backing::None | Backing::Lazy { .. } | Backing::BeyondFile => Ok(()),
         }
     }
 
@@ -135,7 +138,7 @@ impl Area {
             Backing::BeyondFile => Backing::BeyondFile,
             Backing::Device(physical) => Backing::Device(GuestAddress(physical.0 + kept)),
             Backing::Private(extent) => Backing::Private(extent.split_off(kept)),
-            Backing::Lazy => Backing::Lazy,
+            &mut Backing::Lazy { brought } => Backing::Lazy { brought },
             Backing::Shared(pages) => Backing::Shared(Arc::clone(pages)),
         };
         let file = self.file.as_ref().map(|file| file.after(kept));

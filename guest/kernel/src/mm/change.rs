@@ -130,7 +130,7 @@ impl AddressSpace {
                     platform()
                         .unmap(LinearAddress(at), length)
                         .map_err(|_| Errno::ENOMEM)?;
-                    area.backing = Backing::Lazy;
+                    area.backing = Backing::Lazy { brought: 0 };
                 }
                 _ => {}
             }

@@ -34,8 +34,10 @@ const EAGER_FILL_MAX: u64 = 64 << 10;
 /// An anonymous mapping from this size on is backed by large pages where they fit: a
 /// first touch then costs a fiftieth.
 const LARGE: u64 = 4 << 20;
-/// What one fault brings in.
+/// What the first fault in a mapping brings in, and what shared mappings show at a time.
 const FILL_CHUNK: u64 = 64 << 10;
+/// The most that one fault brings in.
+const FILL_CHUNK_MAX: u64 = 512 << 10;
 
 /// Why a fault could not be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +250,7 @@ impl AddressSpace {
         if present > 0 {
             let lazy = present > EAGER_FILL_MAX;
             let backing = if lazy {
-                Backing::Lazy
+                Backing::Lazy { brought: 0 }
             } else {
                 Backing::Private(self.extent_for(start, present)?)
             };
@@ -373,18 +375,33 @@ impl AddressSpace {
             return Err(FaultError::Forbidden);
         }
         match area.backing {
-            Backing::Lazy => self.bring_in(start, address.0),
+            Backing::Lazy { brought } => self.bring_in(start, address.0, brought),
             Backing::Shared(_) => self.show(start, address.0),
             Backing::BeyondFile => Err(FaultError::Bus),
             Backing::None | Backing::Private(_) | Backing::Device(_) => Err(FaultError::Forbidden),
         }
     }
 
-    /// Fills the chunk of a lazy area around an address.
-    fn bring_in(&mut self, start: u64, address: u64) -> core::result::Result<(), FaultError> {
-        let from = start.max(address / FILL_CHUNK * FILL_CHUNK);
+    /// Fills the chunk of a lazy area around an address: as much as has been brought in
+    /// around it so far, so that a program that uses much of a file asks for it a few times
+    /// only, and at most as much comes in vain as is used.
+    fn bring_in(
+        &mut self,
+        start: u64,
+        address: u64,
+        brought: u64,
+    ) -> core::result::Result<(), FaultError> {
+        let chunk = (brought + 1).next_power_of_two();
+        let chunk = (chunk / 2).clamp(FILL_CHUNK, FILL_CHUNK_MAX);
+        let from = start.max(address / chunk * chunk);
+        if let Some(area) = self.areas.get_mut(&start) {
+            let length = area.end.min((address / chunk + 1) * chunk) - from;
+            area.backing = Backing::Lazy {
+                brought: brought + length,
+            };
+        }
         self.split(from);
-        self.split((address / FILL_CHUNK + 1) * FILL_CHUNK);
+        self.split((address / chunk + 1) * chunk);
         let end = self.areas.get(&from).ok_or(FaultError::Unmapped)?.end;
         let extent = self.extent_for(from, end - from);
         let extent = extent.map_err(|_| FaultError::Bus)?;
@@ -392,7 +409,7 @@ impl AddressSpace {
         area.backing = Backing::Private(extent);
         let done = area.fill().and_then(|()| area.install(from));
         done.map_err(|_| {
-            area.backing = Backing::Lazy;
+            area.backing = Backing::Lazy { brought };
             FaultError::Bus
         })
     }
