@@ -6,11 +6,14 @@
 //! which holds the kernel at a page's start. The boot information says where everything is.
 #![forbid(unsafe_code)]
 
+pub mod ring0;
+
 use elf::ElfBytes;
 use elf::abi::{PF_W, PT_LOAD};
 use elf::endian::LittleEndian;
 use guest_abi::boot::{
-    BootInfo, MAGIC, SEGMENTS_MAX, SOURCE_IMAGE, SOURCE_MEMORY, Segment, VERSION,
+    BootInfo, MAGIC, RAM_RANGES_MAX, RamRange, SEGMENTS_MAX, SOURCE_IMAGE, SOURCE_MEMORY, Segment,
+    VERSION,
 };
 use guest_abi::layout::{self, page_up};
 use guest_config::MachineConfig;
@@ -51,6 +54,10 @@ pub struct Facts {
     pub memory_limit: u64,
     /// Devices on their pages.
     pub devices: u32,
+    /// Physical memory, for a kernel at ring 0; empty for a cell.
+    pub ram: [RamRange; RAM_RANGES_MAX],
+    /// Bytes of guest-physical space, sparse; memory in it appears when touched.
+    pub span: u64,
     /// Time-stamp counter when the monitor started.
     pub started_tsc: u64,
     /// Random bytes.
@@ -62,7 +69,8 @@ pub struct Facts {
 }
 
 /// Loads `kernel` and everything it is told. With `image`, the offset of the kernel in a
-/// file that the engine maps, its read-only parts stay there.
+/// file that the engine maps, its read-only parts stay there. Returns the linear address of
+/// the kernel's entry.
 ///
 /// # Errors
 /// When the kernel's file is damaged, or something does not fit the memory.
@@ -72,7 +80,7 @@ pub fn load(
     image: Option<u64>,
     config: &MachineConfig,
     facts: &Facts,
-) -> Result<(), BootError> {
+) -> Result<u64, BootError> {
     let (entry, segments, segment_count) = load_kernel(memory, kernel, image)?;
     let encoded = config.encode().map_err(|_| BootError::Encode)?;
     if encoded.len() as u64 > layout::CONFIG_MAX {
@@ -83,7 +91,7 @@ pub fn load(
         magic: MAGIC,
         version: VERSION,
         vcpus: facts.vcpus,
-        ram_span: memory.span(),
+        ram_span: facts.span,
         memory_limit: facts.memory_limit,
         config_length: encoded.len() as u64,
         devices: facts.devices,
@@ -94,10 +102,11 @@ pub fn load(
         hwcap: facts.hwcap.0,
         hwcap2: facts.hwcap.1,
         signal_stack_min: facts.signal_stack_min,
+        ram: facts.ram,
         segments,
     };
     memory.write(layout::BOOT_INFO, info.as_bytes())?;
-    Ok(())
+    Ok(entry)
 }
 
 type LoadedKernel = (u64, [Segment; SEGMENTS_MAX], u32);
@@ -167,6 +176,8 @@ mod tests {
             vcpus: 1,
             memory_limit: 1 << 20,
             devices: 0,
+            ram: [RamRange::default(); RAM_RANGES_MAX],
+            span: layout::FREE_START,
             started_tsc: 0,
             entropy: [0; 64],
             hwcap: (0, 0),

@@ -7,6 +7,7 @@
 //! traced, no socket opened, nothing mounted. The lists are documented in
 //! `docs/isolation.md`.
 
+use engine_contract::Platform;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::error::Failure;
@@ -112,6 +113,41 @@ const IOCTLS: &[u32] = &[
     libc::TCXONC as u32,
 ];
 
+/// What may further be asked of KVM, where the machine runs with it: running, interrupts, and
+/// the registers for a report (`linux/kvm.h`).
+const KVM_IOCTLS: &[u32] = &[
+    // Running; wires and messages.
+    0xae80,
+    0x4008_ae61,
+    0x4020_aea5,
+    // Registers, of all kinds; where an address leads.
+    0x8090_ae81,
+    0x8138_ae83,
+    0x8140_aecc,
+    0xc008_ae88,
+    0x9000_aea4,
+    0x8188_aea6,
+    0x8080_aea1,
+    0x8040_ae9f,
+    0x8004_ae98,
+    0xc018_ae85,
+];
+
+/// Both lists.
+const IOCTLS_WITH_KVM: &[u32] = &{
+    let mut both = [0; IOCTLS.len() + KVM_IOCTLS.len()];
+    let mut at = 0;
+    while at < both.len() {
+        both[at] = if at < IOCTLS.len() {
+            IOCTLS[at]
+        } else {
+            KVM_IOCTLS[at - IOCTLS.len()]
+        };
+        at += 1;
+    }
+    both
+};
+
 /// Keeps only what serving files takes, in this thread and those it starts.
 pub(crate) fn drop_privileges() -> Result<(), Failure> {
     let kept = CapabilitySet::CHOWN
@@ -131,7 +167,7 @@ pub(crate) fn drop_privileges() -> Result<(), Failure> {
 }
 
 /// Closes the filter over every thread. Other calls answer `EPERM`.
-pub(crate) fn close() -> Result<(), Failure> {
+pub(crate) fn close(platform: Platform) -> Result<(), Failure> {
     let fail = |error: &dyn std::fmt::Display| {
         Failure::new(
             "the monitor cannot confine itself",
@@ -141,8 +177,12 @@ pub(crate) fn close() -> Result<(), Failure> {
     };
     let call = |number: i64, check| (number as u32, check);
     let plain = SYSTEM_CALLS.iter().map(|&number| call(number, Check::Any));
+    let ioctls = match platform {
+        Platform::Cell => IOCTLS,
+        Platform::Bare => IOCTLS_WITH_KVM,
+    };
     let checked = [
-        call(libc::SYS_ioctl, Check::OneOf(1, IOCTLS)),
+        call(libc::SYS_ioctl, Check::OneOf(1, ioctls)),
         // The name of a thread that is starting.
         call(libc::SYS_prctl, Check::OneOf(0, &[15])),
     ];

@@ -4,6 +4,7 @@
 //! (`husk: what: why (remedy)`) and the exit statuses of [`error`].
 
 mod arguments;
+mod choice;
 mod clock;
 mod confine;
 mod ending;

@@ -51,12 +51,25 @@ pub trait Engine: Send + Sync {
     /// which saves memory and time, instead of having them in their own memory.
     fn maps_image(&self) -> bool;
 
+    /// Where Husk's own kernel finds itself in one of its machines.
+    fn platform(&self) -> Platform;
+
     /// Begins to make a machine that does not run yet. What takes long goes on beside the
     /// caller, who has other things to prepare.
     ///
     /// # Errors
     /// When the host refuses something without which it cannot work.
     fn create(&self, resources: Resources<'_>) -> Result<Box<dyn Creation>, EngineError>;
+}
+
+/// Where Husk's own kernel finds itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// In a process of the host, beside a stub: guest-physical memory is sparse, the first
+    /// instruction is the stub's affair.
+    Cell,
+    /// At ring 0 of a processor with some memory; it starts where [`Vcpu::set_state`] says.
+    Bare,
 }
 
 /// A machine that is being made.

@@ -19,7 +19,7 @@ mod machine;
 mod probe;
 mod sandbox;
 
-use engine_contract::{Creation, Engine, EngineError, Probe, Resources};
+use engine_contract::{Creation, Engine, EngineError, Platform, Probe, Resources};
 
 /// The engine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +36,10 @@ impl Engine for Paravirt {
 
     fn maps_image(&self) -> bool {
         true
+    }
+
+    fn platform(&self) -> Platform {
+        Platform::Cell
     }
 
     fn create(&self, resources: Resources<'_>) -> Result<Box<dyn Creation>, EngineError> {

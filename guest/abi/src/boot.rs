@@ -7,9 +7,24 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// `BootInfo::magic`: "HUSKBOOT" in little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"HUSKBOOT");
 /// `BootInfo::version`; both sides come from one build, a mismatch is a packaging fault.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Most segments of a kernel image.
 pub const SEGMENTS_MAX: usize = 8;
+
+/// Most ranges of physical memory.
+pub const RAM_RANGES_MAX: usize = 8;
+
+/// A range of physical memory.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct RamRange {
+    /// First address.
+    pub start: u64,
+    /// Length in bytes; zero: none.
+    pub length: u64,
+}
 
 /// One loadable part of the kernel's image.
 #[derive(
@@ -67,6 +82,8 @@ pub struct BootInfo {
     pub hwcap2: u64,
     /// Bytes of a signal frame's extended state, `AT_MINSIGSTKSZ` of the host.
     pub signal_stack_min: u64,
+    /// Physical memory, for the bare platform; empty in a cell.
+    pub ram: [RamRange; RAM_RANGES_MAX],
     /// The kernel's image.
     pub segments: [Segment; SEGMENTS_MAX],
 }

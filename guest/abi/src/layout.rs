@@ -11,6 +11,13 @@
 //! | `STUB_BASE..+STUB_SPAN` | the cell's stub (cell platform only) |
 //! | `KERNEL_BASE..+KERNEL_SPAN` | the kernel's image |
 //! | `RAM_BASE..+ram_span` | every page of guest-physical memory, writable, not executable |
+//! | `FRAMES_BASE..` | the machine's physical memory (bare platform only) |
+//! | `REGISTERS_BASE..+REGISTERS_SPAN` | registers of devices (bare platform only) |
+//!
+//! On the cell platform guest-physical memory is a file of the host, sparse and larger than
+//! the machine's memory. On the bare platform the kernel makes the same of the memory there is:
+//! a *frame* of physical memory backs a guest-physical page when it is touched. Up to
+//! [`FREE_START`] the two are the same.
 
 /// Size of a page in bytes.
 pub const PAGE_SIZE: u64 = 4096;
@@ -40,6 +47,15 @@ pub const RAM_SPAN_MAX: u64 = 0x0400_0000_0000;
 /// that nobody touched costs nothing and a fresh range is already zero.
 pub const RAM_SPAN: u64 = 0x0100_0000_0000;
 
+/// Linear address of physical address zero on the bare platform.
+pub const FRAMES_BASE: u64 = 0x7500_0000_0000;
+/// The most physical memory that fits the layout.
+pub const FRAMES_SPAN_MAX: u64 = 0x0400_0000_0000;
+/// Linear address at which the bare platform maps registers of devices.
+pub const REGISTERS_BASE: u64 = 0x7a00_0000_0000;
+/// Bytes set aside for registers.
+pub const REGISTERS_SPAN: u64 = 0x4000_0000;
+
 /// Guest-physical address of [`crate::boot::BootInfo`].
 pub const BOOT_INFO: u64 = 0;
 /// Guest-physical address of the encoded `MachineConfig`.
@@ -59,6 +75,13 @@ pub const REPORT_PAGE: u64 = 0x44_1000;
 pub const DEVICE_PAGES: u64 = 0x48_0000;
 /// Most devices of a machine.
 pub const DEVICES_MAX: usize = 32;
+/// Guest-physical address of the page tables that a monitor makes for the first instructions
+/// of the bare platform; [`BOOT_TABLES_SPAN`] bytes.
+pub const BOOT_TABLES: u64 = 0x60_0000;
+/// Room for them in bytes.
+pub const BOOT_TABLES_SPAN: u64 = 0x1_0000;
+/// Bytes of physical memory that the first page tables show at [`FRAMES_BASE`].
+pub const BOOT_FRAMES: u64 = 0x1_0000_0000;
 /// Guest-physical address at which the kernel's image is loaded.
 pub const KERNEL_IMAGE: u64 = 0x80_0000;
 /// First guest-physical address that the kernel may use as it likes.

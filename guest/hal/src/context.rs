@@ -42,6 +42,8 @@ pub(crate) const USER_SS: u64 = 0x2b;
 pub enum Entry {
     /// By a jump from a patched site.
     Patched,
+    /// By the instruction itself, where that costs no more than a jump.
+    Instruction,
     /// By a trap of the instruction that ends at `UserContext::rip`.
     Trapped,
 }

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::alloc::{Layout, alloc_zeroed};
 use std::sync::OnceLock;
 
-use crate::platform::{MapError, Platform, Protection, Ticket};
+use crate::platform::{Lower, MapError, Platform, Protection, Ticket};
 use crate::{GuestAddress, LinearAddress, Nanos, UserContext};
 
 /// Bytes of guest-physical space; only what a test touches exists.
@@ -36,19 +36,25 @@ pub fn initialize() {
     });
 }
 
-pub(crate) fn platform() -> &'static dyn Platform {
+pub(crate) fn lower() -> &'static dyn Lower {
     &Hosted
 }
 
-pub(crate) fn enter_user(_: &UserContext) -> ! {
-    panic!("unit tests run no program")
-}
-
-pub(crate) fn syscall_entry() -> LinearAddress {
-    LinearAddress(0)
-}
-
 struct Hosted;
+
+impl Lower for Hosted {
+    fn enter_user(&self, _: &UserContext) -> ! {
+        panic!("unit tests run no program")
+    }
+
+    fn syscall_entry(&self) -> LinearAddress {
+        LinearAddress(0)
+    }
+
+    fn device_range(&self, linear: u64, length: u64) -> (u64, u64) {
+        (linear.wrapping_sub(ram_base() as u64), length)
+    }
+}
 
 static EVENTS: AtomicU64 = AtomicU64::new(0);
 

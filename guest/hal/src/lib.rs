@@ -4,7 +4,7 @@
 //! `unsafe`) gets from here:
 //!
 //! * [`Platform`]: the dozen things only the layer below can do, with one
-//!   implementation a platform: the cell, and a hosted one for unit tests. Which one
+//!   implementation a platform: the cell, ring 0, and a hosted one for unit tests. Which one
 //!   runs is known to nobody above this crate.
 //! * [`Kernel`]: what the upper half provides: the answer to a system call, a fault,
 //!   an interrupt, each on a [`UserContext`].
@@ -15,7 +15,7 @@
 //! * [`virtio`]: a queue on which a driver sends requests.
 //!
 //! It knows no Linux: numbers of system calls, signals and errors appear only where
-//! the host's own are spoken (`cell`).
+//! the host's own are spoken (`cell`), those of processors where there is no host (`bare`).
 #![no_std]
 #![cfg_attr(
     not(kernel_build),
@@ -28,6 +28,7 @@
 extern crate alloc;
 
 mod address;
+mod bare;
 pub mod boot;
 #[cfg(kernel_build)]
 mod builtins;
@@ -40,6 +41,8 @@ mod hosted;
 pub mod memory;
 mod platform;
 pub mod report;
+#[cfg(kernel_build)]
+mod start;
 pub mod sync;
 pub mod time;
 pub mod user;

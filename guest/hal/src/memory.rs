@@ -18,11 +18,6 @@ use guest_abi::layout::{self, PAGE_SIZE};
 
 use crate::{GuestAddress, platform};
 
-#[cfg(kernel_build)]
-use crate::cell as current;
-#[cfg(not(kernel_build))]
-use crate::hosted as current;
-
 mod space;
 
 /// Below this, clearing memory that is packed with other memory does not give it back.
@@ -31,7 +26,15 @@ const CLEAR_MAX: u64 = 128 << 10;
 /// Where the kernel sees a guest-physical address.
 pub(crate) fn ram_pointer(physical: u64) -> *mut u8 {
     debug_assert!(physical < layout::RAM_SPAN_MAX);
-    ptr::with_exposed_provenance_mut(current::ram_base().wrapping_add(physical as usize))
+    ptr::with_exposed_provenance_mut(ram_base().wrapping_add(physical as usize))
+}
+
+#[cfg(not(kernel_build))]
+use crate::hosted::ram_base;
+
+#[cfg(kernel_build)]
+const fn ram_base() -> usize {
+    layout::RAM_BASE as usize
 }
 
 /// Copies out of a range below `FREE_START`, which is always mapped.

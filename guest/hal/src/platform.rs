@@ -131,25 +131,38 @@ pub trait Platform: Sync {
     fn power_off(&self) -> !;
 }
 
-#[cfg(kernel_build)]
-use crate::cell as current;
+/// What only this crate asks of a platform.
+pub(crate) trait Lower: Platform {
+    /// Runs the program from `context`; the kernel's stack starts afresh.
+    fn enter_user(&self, context: &UserContext) -> !;
+
+    /// Where a patched system call site enters the kernel.
+    fn syscall_entry(&self) -> LinearAddress;
+
+    /// Where a device finds what the kernel sees at `linear`: the physical address, and how
+    /// many of `length` bytes follow each other there; at least one.
+    fn device_range(&self, linear: u64, length: u64) -> (u64, u64);
+}
+
 #[cfg(not(kernel_build))]
-use crate::hosted as current;
+pub(crate) use crate::hosted::lower;
+#[cfg(kernel_build)]
+pub(crate) use crate::start::lower;
 
 /// The platform the kernel runs on.
 #[must_use]
 pub fn platform() -> &'static dyn Platform {
-    current::platform()
+    lower()
 }
 
 /// Runs the program from `context`; the kernel's stack starts afresh.
 pub fn enter_user(context: &UserContext) -> ! {
-    current::enter_user(context)
+    lower().enter_user(context)
 }
 
 /// Linear address at which a patched system call site enters the kernel: as the
 /// `syscall` instruction leaves the registers, `rcx` being the address to return to.
 #[must_use]
 pub fn syscall_entry() -> LinearAddress {
-    current::syscall_entry()
+    lower().syscall_entry()
 }

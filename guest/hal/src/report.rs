@@ -60,6 +60,16 @@ impl fmt::Write for TextWriter {
     }
 }
 
+/// What the report says of a fault of the kernel, if that is how the machine ends.
+#[cfg(kernel_build)]
+pub(crate) fn panic_text() -> Option<impl Iterator<Item = u8>> {
+    let page = report_page();
+    let length = page.text_length.load(Ordering::Relaxed) as usize;
+    let text = page.text.iter().take(length);
+    let bytes = text.map(|byte| byte.load(Ordering::Relaxed)).chain([b'\n']);
+    (page.kind.load(Ordering::Relaxed) == abi::KIND_PANIC).then_some(bytes)
+}
+
 /// The counters the monitor shows with `--stats`.
 #[must_use]
 pub fn counters() -> &'static ReportPage {

@@ -45,6 +45,25 @@ fn read() -> Reading {
     }
 }
 
+/// The time-stamp counter's value at a time of the monotonic clock.
+#[cfg(kernel_build)]
+pub(crate) fn ticks_at(at: Nanos) -> u64 {
+    let page = clock_page();
+    loop {
+        let before = page.sequence.load(Ordering::Acquire);
+        let base = page.monotonic_base.load(Ordering::Relaxed);
+        let multiplier = page.multiplier.load(Ordering::Relaxed).max(1);
+        let elapsed = u128::from(at.0.saturating_sub(base));
+        let ticks = (elapsed << 32).div_ceil(u128::from(multiplier)) as u64;
+        let value = page.tsc_base.load(Ordering::Relaxed).saturating_add(ticks);
+        fence(Ordering::Acquire);
+        if before & 1 == 0 && page.sequence.load(Ordering::Relaxed) == before {
+            return value;
+        }
+        core::hint::spin_loop();
+    }
+}
+
 /// The monotonic clock.
 #[must_use]
 pub fn monotonic() -> Nanos {

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use guest_abi::device::{self, DevicePage};
-use guest_abi::layout::{self, PAGE_SIZE};
+use guest_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
@@ -17,12 +17,74 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::boot::device_page;
 use crate::memory::Extent;
-use crate::{GuestAddress, platform};
+use crate::platform::lower;
+use crate::sync::Mutex;
+use crate::{LinearAddress, platform};
 
 /// Descriptors of a queue.
 const QUEUE_SIZE: usize = 64;
 /// Most pieces of a request in one direction.
 const PIECES_MAX: usize = 16;
+/// Most runs of physical memory of a request in one direction.
+const RUNS_MAX: usize = QUEUE_SIZE;
+/// Bytes that requests of scattered memory are copied through, each direction.
+const BOUNCE_HALF: u64 = HUGE_PAGE_SIZE;
+
+/// Memory in one piece for requests whose own is scattered; made when first needed.
+static BOUNCE: Mutex<Option<Extent>> = Mutex::new(None);
+
+/// `None` when the machine has no such memory left.
+fn new_bounce() -> Option<Extent> {
+    let extent = Extent::allocate(2 * BOUNCE_HALF, HUGE_PAGE_SIZE, None)?;
+    for offset in [0, BOUNCE_HALF] {
+        let linear = extent.raw(offset, BOUNCE_HALF).cast::<u8>().addr() as u64;
+        let place = LinearAddress(linear);
+        platform().prefer_large_pages(place, BOUNCE_HALF, true);
+        platform().populate(place, PAGE_SIZE, true);
+        let (_, whole) = lower().device_range(linear, BOUNCE_HALF);
+        if whole < BOUNCE_HALF {
+            return None;
+        }
+    }
+    Some(extent)
+}
+
+/// Cuts buffers where physical memory does not go on; how many runs that are. `None`: too many.
+fn runs<'a>(buffers: impl Iterator<Item = &'a [u8]>, list: &mut [&'a [u8]]) -> Option<usize> {
+    let mut count = 0;
+    for mut rest in buffers {
+        while !rest.is_empty() {
+            let (run, after) = rest.split_at(run_length(rest.as_ptr(), rest.len()));
+            *list.get_mut(count)? = run;
+            count += 1;
+            rest = after;
+        }
+    }
+    Some(count)
+}
+
+/// As [`runs`].
+fn runs_mut<'a>(
+    buffers: impl Iterator<Item = &'a mut [u8]>,
+    list: &mut [&'a mut [u8]],
+) -> Option<usize> {
+    let mut count = 0;
+    for mut rest in buffers {
+        while !rest.is_empty() {
+            let length = run_length(rest.as_ptr(), rest.len());
+            let (run, after) = rest.split_at_mut(length);
+            *list.get_mut(count)? = run;
+            count += 1;
+            rest = after;
+        }
+    }
+    Some(count)
+}
+
+fn run_length(start: *const u8, length: usize) -> usize {
+    let (_, found) = lower().device_range(start.addr() as u64, length as u64);
+    (found as usize).clamp(1, length)
+}
 
 /// Part of what is sent.
 #[derive(Debug)]
@@ -110,16 +172,68 @@ impl RequestQueue {
         if send.len() > PIECES_MAX || receive.len() > PIECES_MAX {
             return Err(DeviceError);
         }
-        let mut inputs: [&[u8]; PIECES_MAX] = [&[]; PIECES_MAX];
-        for (slot, piece) in inputs.iter_mut().zip(send) {
-            *slot = piece.bytes();
+        let mut inputs: [&[u8]; RUNS_MAX] = [&[]; RUNS_MAX];
+        let mut outputs: [&mut [u8]; RUNS_MAX] = core::array::from_fn(|_| Default::default());
+        let sent = runs(send.iter().map(Source::bytes), &mut inputs);
+        let received = runs_mut(receive.iter_mut().map(Target::bytes), &mut outputs);
+        match (sent, received) {
+            (Some(sent), Some(received)) if sent + received <= QUEUE_SIZE => {
+                self.exchange(&inputs[..sent], &mut outputs[..received], woken)
+            }
+            _ => self.call_by_copy(send, receive, woken),
         }
-        let count = receive.len();
-        let mut outputs: [&mut [u8]; PIECES_MAX] = Default::default();
-        for (slot, piece) in outputs.iter_mut().zip(receive.iter_mut()) {
-            *slot = piece.bytes();
+    }
+
+    /// As [`RequestQueue::call`], for memory that lies in too many pieces.
+    fn call_by_copy(
+        &mut self,
+        send: &[Source<'_>],
+        receive: &mut [Target<'_>],
+        woken: &mut dyn FnMut(),
+    ) -> Result<usize, DeviceError> {
+        let bounce = BOUNCE.lock().take();
+        let bounce = bounce.or_else(new_bounce).ok_or(DeviceError)?;
+        let result = self.call_through(&bounce, send, receive, woken);
+        *BOUNCE.lock() = Some(bounce);
+        result
+    }
+
+    fn call_through(
+        &mut self,
+        bounce: &Extent,
+        send: &[Source<'_>],
+        receive: &mut [Target<'_>],
+        woken: &mut dyn FnMut(),
+    ) -> Result<usize, DeviceError> {
+        let mut sent = 0;
+        for piece in send {
+            let bytes = piece.bytes();
+            let end = sent + bytes.len() as u64;
+            if end > BOUNCE_HALF {
+                return Err(DeviceError);
+            }
+            bounce.write(sent, bytes);
+            sent = end;
         }
-        self.exchange(&inputs[..send.len()], &mut outputs[..count], woken)
+        let wanted: usize = receive.iter_mut().map(|piece| piece.bytes().len()).sum();
+        if wanted as u64 > BOUNCE_HALF {
+            return Err(DeviceError);
+        }
+        let inputs = [Source::Extent(bounce, 0, sent)];
+        let mut outputs = [Target::Extent(bounce, BOUNCE_HALF, wanted as u64)];
+        let input: &[&[u8]] = &[inputs[0].bytes()];
+        let output: &mut [&mut [u8]] = &mut [outputs[0].bytes()];
+        let length = self.exchange(input, output, woken)?;
+        let mut done = 0;
+        for piece in receive {
+            let bytes = piece.bytes();
+            let count = bytes.len().min(length.saturating_sub(done));
+            if let Some(part) = bytes.get_mut(..count) {
+                bounce.read(BOUNCE_HALF + done as u64, part);
+            }
+            done += count;
+        }
+        Ok(length)
     }
 
     fn exchange<'a>(
@@ -191,11 +305,15 @@ struct Memory;
 unsafe impl Hal for Memory {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         let length = pages as u64 * PAGE_SIZE;
-        let extent = Extent::allocate(length, PAGE_SIZE, None).expect("space for a queue");
+        // Aligned like this, it is brought in as a whole.
+        let extent = Extent::allocate(length, length.next_power_of_two(), None);
+        let extent = extent.expect("space for a queue");
         let pointer = NonNull::new(extent.raw(0, length).cast::<u8>());
-        let start = extent.start().0;
+        let pointer = pointer.expect("RAM is not mapped at zero");
+        let (start, found) = lower().device_range(pointer.as_ptr().addr() as u64, length);
+        assert_eq!(found, length, "a queue lies in one piece");
         core::mem::forget(extent);
-        (start, pointer.expect("RAM is not mapped at zero"))
+        (start, pointer)
     }
 
     unsafe fn dma_dealloc(_: PhysAddr, _: NonNull<u8>, _: usize) -> i32 {
@@ -208,24 +326,12 @@ unsafe impl Hal for Memory {
     }
 
     unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
-        physical(buffer.cast::<u8>().as_ptr().addr() as u64).0
+        // One that does not lie in one piece was cut before it came here.
+        let linear = buffer.cast::<u8>().as_ptr().addr() as u64;
+        lower().device_range(linear, buffer.len() as u64).0
     }
 
     unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
-}
-
-/// Where a buffer of the kernel lies: in the heap or an extent, or in its image
-/// (statics and stacks).
-fn physical(linear: u64) -> GuestAddress {
-    let image = linear.wrapping_sub(layout::KERNEL_BASE);
-    if image < layout::KERNEL_SPAN {
-        return GuestAddress(layout::KERNEL_IMAGE + image);
-    }
-    GuestAddress(linear.wrapping_sub(ram_base()))
-}
-
-fn ram_base() -> u64 {
-    crate::memory::ram_pointer(0).addr() as u64
 }
 
 /// virtio by a shared page.

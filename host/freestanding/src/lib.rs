@@ -141,13 +141,17 @@ fn linker_script(base: u64) -> String {
 PHDRS {{ text PT_LOAD FLAGS(5); rodata PT_LOAD FLAGS(4); data PT_LOAD FLAGS(6); }}
 SECTIONS {{
   . = {base:#x};
+  husk_text_start = .;
   .text : {{ *(.text .text.*) }} :text
+  husk_text_end = .;
   . = ALIGN(4096);
   .rodata : {{ *(.rodata .rodata.*) *(.got .got.*) *(.data.rel.ro .data.rel.ro.*) }} :rodata
+  husk_constants_end = .;
   . = ALIGN(4096);
   .data : {{ *(.data .data.*) }} :data
   .bss : {{ *(.bss .bss.*) *(COMMON) }} :data
   . = ALIGN(4096);
+  husk_image_end = .;
   /DISCARD/ : {{ *(.eh_frame .eh_frame_hdr .note.* .comment .gcc_except_table*) }}
 }}
 "

@@ -73,7 +73,7 @@ const LAW: &[Rule] = &[
     },
     Rule {
         from: "boot",
-        may_use: &["machine/memory", "guest/config"],
+        may_use: &["machine/memory", "guest/config", "x86/state"],
     },
     Rule {
         from: "cli",

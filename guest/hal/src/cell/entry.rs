@@ -11,7 +11,7 @@
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::Ordering;
 
-use super::{STACK, STACK_SIZE, VCPU};
+use super::VCPU;
 use crate::context::{Entry, Leave};
 use crate::{UserContext, kernel};
 
@@ -21,11 +21,6 @@ const USER_STACK: usize = 8;
 const PENDING: usize = 16;
 const FRAME: usize = 24;
 const RESUME: usize = 32;
-
-/// End of the kernel's stack, placed so that a frame ends up 16-byte aligned.
-pub(super) fn stack_top() -> u64 {
-    (&raw const STACK).addr() as u64 + STACK_SIZE as u64 - 64 + 8
-}
 
 /// Where the next frame lies.
 pub(super) fn frame_address() -> u64 {
@@ -44,21 +39,6 @@ pub(super) fn set_fs_base(base: u64) {
 
 pub(super) fn syscall_address() -> u64 {
     syscall_from_site as *const () as usize as u64
-}
-
-/// The kernel's entry point in its file.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn _start() -> ! {
-    naked_asm!(
-        "lea rsp, [rip + {stack} + {size}]",
-        "xor ebp, ebp",
-        "call {start}",
-        "ud2",
-        stack = sym STACK,
-        size = const STACK_SIZE,
-        start = sym super::start,
-    )
 }
 
 /// Loads every register from the frame at `rsp`; the frame stays whole.

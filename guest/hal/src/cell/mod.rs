@@ -10,14 +10,13 @@
 mod entry;
 mod trap;
 
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use guest_abi::cell::{CellCalls, RAM_FD};
 use guest_abi::layout;
 
 use crate::boot::{device_page, ring, vcpu_page};
-use crate::platform::{MapError, Platform, Protection, Ticket};
+use crate::platform::{Lower, MapError, Platform, Protection, Ticket};
 use crate::sync::Once;
 use crate::{GuestAddress, LinearAddress, Nanos, UserContext, time};
 
@@ -28,17 +27,6 @@ const MADV_HUGEPAGE: u64 = 14;
 const MADV_NOHUGEPAGE: u64 = 15;
 const MADV_POPULATE_READ: u64 = 22;
 const MADV_POPULATE_WRITE: u64 = 23;
-
-/// Bytes of the kernel's stack.
-const STACK_SIZE: usize = 256 << 10;
-
-#[repr(C, align(4096))]
-struct Stack(UnsafeCell<[u8; STACK_SIZE]>);
-
-// SAFETY: only the one virtual CPU runs on it.
-unsafe impl Sync for Stack {}
-
-static STACK: Stack = Stack(UnsafeCell::new([0; STACK_SIZE]));
 
 /// What the entry code needs of a virtual CPU, found by the `gs` base. The offsets are
 /// known to [`entry`].
@@ -79,42 +67,19 @@ fn calls() -> &'static CellCalls {
     CALLS.get().expect("set at the entry")
 }
 
-unsafe extern "Rust" {
-    /// The kernel's start, above this crate.
-    safe fn husk_kernel_main() -> !;
-}
-
-/// The entry on the cell platform; [`guest_abi::cell::CellEntry`], on the kernel's stack.
-extern "C" fn start(cell_calls: *const CellCalls, _boot: u64, _vcpu: u64) -> ! {
-    // SAFETY: the stub passes the address of its table, which lives as long as the cell.
-    let table = unsafe { *cell_calls };
+/// Starts on the cell platform; the layers above go on.
+pub(crate) fn start(table: CellCalls) {
     CALLS.call_once(|| table);
     entry::set_gs_base((&raw const VCPU).addr() as u64);
     VCPU.kernel_stack
-        .store(entry::stack_top(), Ordering::Relaxed);
+        .store(crate::start::stack_top(), Ordering::Relaxed);
     (table.set_trap_vector)(trap::vector);
     let info = crate::boot::initialize();
     crate::memory::initialize(info.ram_span.min(layout::RAM_SPAN_MAX));
-    husk_kernel_main()
 }
 
-pub(crate) fn ram_base() -> usize {
-    layout::RAM_BASE as usize
-}
-
-pub(crate) fn enter_user(context: &UserContext) -> ! {
-    entry::resume(context)
-}
-
-pub(crate) fn syscall_entry() -> LinearAddress {
-    LinearAddress(entry::syscall_address())
-}
-
-pub(crate) fn platform() -> &'static dyn Platform {
-    &Cell
-}
-
-struct Cell;
+/// The platform.
+pub(crate) struct Cell;
 
 /// How long to look for an event before sleeping, in ticks of the time-stamp counter;
 /// adapted to whether looking helped.
@@ -234,6 +199,26 @@ impl Platform for Cell {
     }
 }
 
+impl Lower for Cell {
+    fn enter_user(&self, context: &UserContext) -> ! {
+        entry::resume(context)
+    }
+
+    fn syscall_entry(&self) -> LinearAddress {
+        LinearAddress(entry::syscall_address())
+    }
+
+    fn device_range(&self, linear: u64, length: u64) -> (u64, u64) {
+        let image = linear.wrapping_sub(layout::KERNEL_BASE);
+        let physical = if image < layout::KERNEL_SPAN {
+            layout::KERNEL_IMAGE + image
+        } else {
+            linear.wrapping_sub(layout::RAM_BASE)
+        };
+        (physical, length)
+    }
+}
+
 /// Looks for an event for a while; whether there was one.
 fn spin_for_event(ticket: Ticket) -> bool {
     let page = vcpu_page(0);
@@ -248,9 +233,4 @@ fn spin_for_event(ticket: Ticket) -> bool {
     }
     SPIN.store((budget / 2).max(SPIN_MIN), Ordering::Relaxed);
     false
-}
-
-#[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    crate::report::end(crate::report::End::Panic, format_args!("{info}"))
 }

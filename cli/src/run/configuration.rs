@@ -1,0 +1,142 @@
+//! What the kernel is told: the program, its surroundings, its mounts.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use guest_config::{MachineConfig, MountConfig};
+use rustix::process::{Resource, getrlimit};
+
+use super::{CONSOLE, ROOT};
+use crate::arguments::RunOptions;
+use crate::error::Failure;
+
+/// What the kernel is told.
+pub(super) fn configuration(options: &RunOptions) -> Result<MachineConfig, Failure> {
+    let bytes = |text: &OsStr| text.as_bytes().to_vec();
+    let program = options
+        .command
+        .first()
+        .map(|name| bytes(name))
+        .unwrap_or_default();
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let files = getrlimit(Resource::Nofile);
+    let files = (
+        files.current.unwrap_or(1 << 20).min(1 << 20),
+        files.maximum.unwrap_or(1 << 20),
+    );
+    let stack = getrlimit(Resource::Stack).current.unwrap_or(u64::MAX);
+    Ok(MachineConfig {
+        program,
+        arguments: options
+            .command
+            .iter()
+            .map(|argument| bytes(argument))
+            .collect(),
+        environment: environment(options)?,
+        working_directory: working_directory(options)?.into_os_string().into_vec(),
+        hostname: host_name(),
+        user: rustix::process::geteuid().as_raw(),
+        group: rustix::process::getegid().as_raw(),
+        groups: groups
+            .into_iter()
+            .map(rustix::process::Gid::as_raw)
+            .collect(),
+        umask: umask(),
+        stack_limit: stack,
+        file_limit: files,
+        ignored_signals: host::inherited::ignored_signals(),
+        console_device: CONSOLE,
+        open_streams: (0..3)
+            .filter(|&number| host::inherited::was_open(number))
+            .fold(0, |open, number| open | 1 << number),
+        mounts: mounts(options),
+        trace: options.trace,
+    })
+}
+
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Reading the mask means setting it; there is one thread yet.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mask);
+    mask.as_raw_mode()
+}
+
+/// This host's variables, unless the root is another; then those given.
+fn environment(options: &RunOptions) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut variables: Vec<(OsString, OsString)> = match options.root {
+        None => std::env::vars_os().collect(),
+        Some(_) => {
+            let kept = ["PATH", "TERM", "LANG"];
+            let found = kept
+                .into_iter()
+                .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+            found.collect()
+        }
+    };
+    for given in &options.env {
+        let bytes = given.as_bytes();
+        let equals = bytes
+            .iter()
+            .position(|&byte| byte == b'=')
+            .unwrap_or(bytes.len());
+        let name = OsStr::from_bytes(&bytes[..equals]).to_owned();
+        if name.is_empty() {
+            return Err(Failure::new(
+                "--env",
+                "a variable without a name",
+                "write NAME=VALUE",
+            ));
+        }
+        variables.retain(|(other, _)| *other != name);
+        match bytes.get(equals + 1..) {
+            Some(value) => variables.push((name, OsStr::from_bytes(value).to_owned())),
+            None => variables.extend(std::env::var_os(&name).map(|value| (name, value))),
+        }
+    }
+    let joined = variables
+        .into_iter()
+        .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    Ok(joined.collect())
+}
+
+fn working_directory(options: &RunOptions) -> Result<PathBuf, Failure> {
+    match (&options.workdir, &options.root) {
+        (Some(directory), _) if directory.is_absolute() => Ok(directory.clone()),
+        (Some(directory), _) => Err(Failure::new(
+            format_args!("--workdir {}", directory.display()),
+            "not an absolute path",
+            "write it from / on",
+        )),
+        (None, Some(_)) => Ok(PathBuf::from("/")),
+        (None, None) => std::env::current_dir()
+            .map_err(|error| Failure::new("the working directory", error, "give --workdir")),
+    }
+}
+
+fn mounts(options: &RunOptions) -> Vec<MountConfig> {
+    let root = MountConfig {
+        device: ROOT,
+        path: b"/".to_vec(),
+        source: "root".to_owned(),
+        overlay: true,
+        read_only: false,
+    };
+    let volumes = (ROOT + 1..)
+        .zip(&options.volume)
+        .map(|(device, volume)| MountConfig {
+            device,
+            path: volume.guest.as_os_str().as_bytes().to_vec(),
+            source: format!("volume{}", device - ROOT),
+            overlay: false,
+            read_only: volume.read_only,
+        });
+    std::iter::once(root).chain(volumes).collect()
+}

@@ -1,0 +1,124 @@
+//! What serves the machine's devices, and the threads it does so on.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use backend_console::{ConsoleService, Streams};
+use backend_fs::service::FuseService;
+use backend_fs::{Access, DirectoryService, Export, Limits, Owner};
+use device_virtio::fs::{FsDevice, QUEUE_REQUESTS, QUEUE_URGENT};
+use engine_contract::Machine;
+
+use crate::arguments::{RunOptions, Volume};
+use crate::error::Failure;
+
+/// Stack of a thread that serves a device.
+const THREAD_STACK: usize = 256 << 10;
+
+/// What serves one device.
+pub(super) enum Service {
+    Console(ConsoleService),
+    Directory(Box<DirectoryService>),
+}
+
+/// The services in the order of their device numbers.
+pub(super) fn services(options: &RunOptions) -> Result<Vec<Service>, Failure> {
+    let limits = Limits::shared_by(1 + options.volume.len());
+    let console = ConsoleService::new(streams()?)
+        .map_err(|error| Failure::new("the standard streams", error, ""))?;
+    let root = options.root.as_deref().unwrap_or(Path::new("/"));
+    let root_service = directory("--root", root, Access::ReadOnly, limits)?;
+    let mut services = vec![Service::Console(console), root_service];
+    for Volume {
+        host, read_only, ..
+    } in &options.volume
+    {
+        let access = if *read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        };
+        services.push(directory("--volume", host, access, limits)?);
+    }
+    Ok(services)
+}
+
+fn directory(
+    option: &str,
+    root: &Path,
+    access: Access,
+    limits: Limits,
+) -> Result<Service, Failure> {
+    let export = Export {
+        root: root.to_owned(),
+        access,
+        owner: Owner::of_process(),
+    };
+    let service = DirectoryService::with_limits(export, limits)
+        .map_err(|error| Failure::new(option, error, "give a directory that exists"))?;
+    Ok(Service::Directory(Box::new(service)))
+}
+
+fn streams() -> Result<Streams, Failure> {
+    let copy = |number, stream: BorrowedFd<'_>| -> Result<Option<OwnedFd>, Failure> {
+        let open = host::inherited::was_open(number);
+        let copied = open.then(|| stream.try_clone_to_owned()).transpose();
+        copied.map_err(|error| Failure::new("the standard streams", error, ""))
+    };
+    Ok(Streams {
+        stdin: copy(0, std::io::stdin().as_fd())?,
+        stdout: copy(1, std::io::stdout().as_fd())?,
+        stderr: copy(2, std::io::stderr().as_fd())?,
+        log: copy(2, std::io::stderr().as_fd())?,
+    })
+}
+
+/// Starts the monitor's threads.
+pub(super) struct Threads<'m> {
+    pub(super) machine: &'m dyn Machine,
+}
+
+impl Threads<'_> {
+    /// Starts one.
+    pub(super) fn start(
+        &self,
+        name: &str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Failure> {
+        let builder = std::thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(THREAD_STACK);
+        let started = builder.spawn(body);
+        started
+            .map(drop)
+            .map_err(|error| Failure::new("a thread", error, ""))
+    }
+
+    /// Starts those that serve a device, a queue each.
+    pub(super) fn device(&self, number: u32, service: Service) -> Result<(), Failure> {
+        let memory = self.machine.memory();
+        let device = FsDevice::new(number, "husk", memory, self.machine.doorbells()?)?;
+        match service {
+            Service::Console(console) => {
+                let urgent = console.try_clone();
+                let urgent = urgent.map_err(|error| Failure::new("the console", error, ""))?;
+                self.queue("console", &device, QUEUE_REQUESTS, console)?;
+                self.queue("console-urgent", &device, QUEUE_URGENT, urgent)
+            }
+            Service::Directory(directory) => {
+                self.queue("files", &device, QUEUE_REQUESTS, *directory)
+            }
+        }
+    }
+
+    fn queue(
+        &self,
+        name: &str,
+        device: &FsDevice,
+        queue: u16,
+        mut service: impl FuseService + 'static,
+    ) -> Result<(), Failure> {
+        let device = device.clone();
+        self.start(name, move || device.serve(queue, &mut service))
+    }
+}

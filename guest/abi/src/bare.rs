@@ -1,0 +1,16 @@
+//! How a kernel at ring 0 asks a Husk monitor for what only that can do: stores to ports.
+//!
+//! Elsewhere (another monitor, a cloud) nobody answers there, and the kernel uses what the
+//! standards say instead.
+
+/// Port: `out dx, eax` with `device << 16 | queue` wakes the device, which sleeps on that queue.
+pub const PORT_RING: u16 = 0xb00;
+/// Port: `out dx, eax` ends the machine. What there is to say is in the report.
+pub const PORT_END: u16 = 0xb04;
+
+/// The vector by which the monitor interrupts a virtual CPU or wakes it.
+pub const VECTOR_MONITOR: u8 = 0xf0;
+/// The vector of the local timer.
+pub const VECTOR_TIMER: u8 = 0xf1;
+/// The vector of spurious interrupts.
+pub const VECTOR_SPURIOUS: u8 = 0xff;

@@ -1,0 +1,80 @@
+//! The local interrupt controller and its timer (SDM vol. 3, chapter 11).
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use guest_abi::bare::{VECTOR_SPURIOUS, VECTOR_TIMER};
+
+use super::{cpu, memory};
+use crate::{Nanos, time};
+
+const MSR_BASE: u32 = 0x1b;
+const MSR_TSC_DEADLINE: u32 = 0x6e0;
+/// First register of the controller as model-specific ones.
+const MSR_X2: u32 = 0x800;
+const BASE_ENABLE: u64 = 1 << 11;
+const BASE_X2: u64 = 1 << 10;
+const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// Registers, as numbers of 16-byte places.
+const TASK_PRIORITY: u32 = 0x08;
+const ACKNOWLEDGE: u32 = 0x0b;
+const SPURIOUS: u32 = 0x0f;
+const TIMER: u32 = 0x32;
+const LINE_0: u32 = 0x35;
+const LINE_1: u32 = 0x36;
+
+const MASKED: u32 = 1 << 16;
+const TIMER_TSC_DEADLINE: u32 = 2 << 17;
+const SOFTWARE_ENABLE: u32 = 1 << 8;
+
+/// CPUID leaf 1, `ecx`.
+const FEATURE_X2: u32 = 21;
+const FEATURE_TSC_DEADLINE: u32 = 24;
+
+/// Where the registers are, without x2APIC.
+static REGISTERS: AtomicPtr<u32> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Turns the controller on.
+pub(super) fn initialize() {
+    let base = cpu::read_msr(MSR_BASE);
+    if cpu::has_feature(FEATURE_X2) {
+        cpu::write_msr(MSR_BASE, base | BASE_ENABLE);
+        cpu::write_msr(MSR_BASE, base | BASE_ENABLE | BASE_X2);
+    } else {
+        cpu::write_msr(MSR_BASE, base | BASE_ENABLE);
+        let registers = memory::map_registers(base & BASE_ADDRESS, 4096);
+        let registers = registers.expect("room for the controller's registers");
+        REGISTERS.store(registers.cast(), Ordering::Relaxed);
+    }
+    assert!(
+        cpu::has_feature(FEATURE_TSC_DEADLINE),
+        "the processor's timer has no deadline mode"
+    );
+    write(TASK_PRIORITY, 0);
+    write(LINE_0, MASKED);
+    write(LINE_1, MASKED);
+    write(TIMER, u32::from(VECTOR_TIMER) | TIMER_TSC_DEADLINE);
+    write(SPURIOUS, u32::from(VECTOR_SPURIOUS) | SOFTWARE_ENABLE);
+}
+
+fn write(register: u32, value: u32) {
+    let registers = REGISTERS.load(Ordering::Relaxed);
+    if registers.is_null() {
+        return cpu::write_msr(MSR_X2 + register, u64::from(value));
+    }
+    // SAFETY: the registers' page is mapped for ever; every register used lies in it.
+    let place = unsafe { AtomicU32::from_ptr(registers.add(register as usize * 4)) };
+    place.store(value, Ordering::SeqCst);
+}
+
+/// Tells the controller that an interrupt has been taken.
+pub(super) fn acknowledge() {
+    write(ACKNOWLEDGE, 0);
+}
+
+/// Asks for an interrupt at a time of the monotonic clock; `None` cancels.
+pub(super) fn set_timer(deadline: Option<Nanos>) {
+    // Zero would cancel; a time that has passed goes off at once.
+    let ticks = deadline.map_or(0, |at| time::ticks_at(at).max(1));
+    cpu::write_msr(MSR_TSC_DEADLINE, ticks);
+}

@@ -1,0 +1,243 @@
+//! The processor: its tables, control registers and model-specific registers.
+
+use core::arch::x86_64::{__cpuid, __cpuid_count};
+
+use x86_64::instructions::tables::load_tss;
+use x86_64::instructions::tlb;
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr3Flags, Cr4, Cr4Flags};
+use x86_64::registers::model_specific::{Efer, EferFlags, LStar, Msr, SFMask, Star};
+use x86_64::registers::rflags::RFlags;
+use x86_64::registers::segmentation::{CS, DS, ES, SS, Segment, SegmentSelector};
+use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
+use x86_64::structures::gdt::{Descriptor, DescriptorFlags, GlobalDescriptorTable};
+use x86_64::structures::idt::InterruptDescriptorTable;
+use x86_64::structures::paging::PhysFrame;
+use x86_64::structures::tss::TaskStateSegment;
+use x86_64::{PhysAddr, VirtAddr};
+
+use super::entry;
+use crate::context::{USER_CS, USER_SS};
+use crate::sync::Once;
+
+/// Selectors of the kernel, where Linux has them (`asm/segment.h`).
+const KERNEL_CS: u16 = 0x10;
+const KERNEL_SS: u16 = 0x18;
+/// Bytes of a stack for exceptions.
+const STACK_SIZE: usize = 16 << 10;
+
+/// Stacks that the processor switches to: for what the kernel meets itself, since its code
+/// may use what is below its stack pointer; and one for what must never wait.
+#[repr(C, align(4096))]
+struct Stack(core::cell::UnsafeCell<[u8; STACK_SIZE]>);
+
+// SAFETY: used by the one processor there is, through its stack pointer.
+unsafe impl Sync for Stack {}
+
+static STACKS: [Stack; 2] = [const { Stack(core::cell::UnsafeCell::new([0; STACK_SIZE])) }; 2];
+
+static TSS: Once<TaskStateSegment> = Once::new();
+static GDT: Once<(GlobalDescriptorTable, SegmentSelector)> = Once::new();
+static IDT: Once<InterruptDescriptorTable> = Once::new();
+
+/// Sets up everything but interrupts; `kernel_stack` is where the program's traps go.
+pub(super) fn initialize(kernel_stack: u64) {
+    let tss = TSS.call_once(|| tss(kernel_stack));
+    let (gdt, task) = GDT.call_once(|| gdt(tss));
+    gdt.load();
+    // SAFETY: the table just loaded has these selectors, with the rights that are needed.
+    unsafe { CS::set_reg(SegmentSelector(KERNEL_CS)) };
+    let data = SegmentSelector(KERNEL_SS);
+    // SAFETY: as above.
+    unsafe { SS::set_reg(data) };
+    // SAFETY: a null selector may be loaded in 64-bit mode; nothing uses these.
+    unsafe { DS::set_reg(SegmentSelector::NULL) };
+    // SAFETY: as above.
+    unsafe { ES::set_reg(SegmentSelector::NULL) };
+    // SAFETY: the selector is that of `TSS`, which lives for ever.
+    unsafe { load_tss(*task) };
+    IDT.call_once(idt).load();
+    control_registers();
+    extended_state();
+    system_calls();
+}
+
+fn top(stack: &'static Stack) -> VirtAddr {
+    VirtAddr::from_ptr(stack) + STACK_SIZE as u64
+}
+
+fn tss(kernel_stack: u64) -> TaskStateSegment {
+    let mut tss = TaskStateSegment::new();
+    tss.privilege_stack_table[0] = VirtAddr::new(kernel_stack);
+    let [exceptions, urgent] = &STACKS;
+    tss.interrupt_stack_table[0] = top(exceptions);
+    tss.interrupt_stack_table[1] = top(urgent);
+    tss
+}
+
+fn gdt(tss: &'static TaskStateSegment) -> (GlobalDescriptorTable, SegmentSelector) {
+    let mut gdt = GlobalDescriptorTable::new();
+    let data = DescriptorFlags::KERNEL_DATA.bits();
+    for flags in [
+        0,
+        DescriptorFlags::KERNEL_CODE64.bits(),
+        data,
+        DescriptorFlags::USER_CODE32.bits(),
+        DescriptorFlags::USER_DATA.bits(),
+        DescriptorFlags::USER_CODE64.bits(),
+    ] {
+        gdt.append(Descriptor::UserSegment(flags));
+    }
+    let task = gdt.append(Descriptor::tss_segment(tss));
+    (gdt, task)
+}
+
+fn idt() -> InterruptDescriptorTable {
+    let mut idt = InterruptDescriptorTable::new();
+    let table = (&raw mut idt).cast::<[u64; 2]>();
+    for vector in 0..256usize {
+        // Non-maskable interrupts, double faults and machine checks on a stack of their own.
+        let stack = if matches!(vector, 2 | 8 | 18) { 2 } else { 1 };
+        // The program may use breakpoints and overflow (SDM vol. 3, 6.12.1.2).
+        let privilege = if matches!(vector, 3 | 4) { 3 } else { 0 };
+        let gate = gate(entry::vector_address(vector), stack, privilege);
+        // SAFETY: the table has 256 gates of 16 bytes.
+        let slot = unsafe { table.add(vector) };
+        // SAFETY: as above; the table is ours alone.
+        unsafe { slot.write(gate) };
+    }
+    idt
+}
+
+/// An interrupt gate (SDM vol. 3, 6.14.1).
+const fn gate(address: u64, stack: u64, privilege: u64) -> [u64; 2] {
+    let low = address & 0xffff | (KERNEL_CS as u64) << 16 | stack << 32;
+    let kind = 0xe << 40 | privilege << 45 | 1 << 47;
+    [low | kind | (address >> 16 & 0xffff) << 48, address >> 32]
+}
+
+fn has(leaf: u32, register: fn(core::arch::x86_64::CpuidResult) -> u32, bit: u32) -> bool {
+    __cpuid(0).eax >= leaf && register(__cpuid_count(leaf, 0)) >> bit & 1 != 0
+}
+
+fn control_registers() {
+    let mut cr0 = Cr0::read();
+    cr0.insert(Cr0Flags::WRITE_PROTECT | Cr0Flags::NUMERIC_ERROR | Cr0Flags::MONITOR_COPROCESSOR);
+    cr0.remove(Cr0Flags::EMULATE_COPROCESSOR | Cr0Flags::TASK_SWITCHED);
+    // SAFETY: paging and protection stay on.
+    unsafe { Cr0::write(cr0) };
+    let mut cr4 = Cr4::read();
+    cr4.insert(Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE | Cr4Flags::PAGE_GLOBAL);
+    for (has, flag) in [
+        (has(7, |leaf| leaf.ebx, 0), Cr4Flags::FSGSBASE),
+        (
+            has(7, |leaf| leaf.ebx, 7),
+            Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,
+        ),
+        (
+            has(7, |leaf| leaf.ecx, 2),
+            Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION,
+        ),
+        (has(1, |leaf| leaf.ecx, 26), Cr4Flags::OSXSAVE),
+    ] {
+        cr4.set(flag, has);
+    }
+    // SAFETY: only features that the processor has are turned on.
+    unsafe { Cr4::write(cr4) };
+}
+
+/// All vector state that the processor has is the program's to use.
+fn extended_state() {
+    let leaf = __cpuid_count(0xd, 0);
+    let supported = u64::from(leaf.eax) | u64::from(leaf.edx) << 32;
+    // What no program expects without asking for it (AMX) stays off.
+    let wanted = XCr0Flags::X87
+        | XCr0Flags::SSE
+        | XCr0Flags::AVX
+        | XCr0Flags::OPMASK
+        | XCr0Flags::ZMM_HI256
+        | XCr0Flags::HI16_ZMM
+        | XCr0Flags::MPK;
+    let flags = XCr0Flags::from_bits_truncate(supported) & wanted;
+    // SAFETY: a subset of what the processor supports, with its dependencies.
+    unsafe { XCr0::write(flags) };
+}
+
+fn system_calls() {
+    let mut efer = Efer::read();
+    efer.insert(EferFlags::SYSTEM_CALL_EXTENSIONS | EferFlags::NO_EXECUTE_ENABLE);
+    // SAFETY: long mode stays on.
+    unsafe { Efer::write(efer) };
+    LStar::write(VirtAddr::new(entry::syscall_address()));
+    let selector = |selector| SegmentSelector(selector);
+    Star::write(
+        selector(USER_CS as u16),
+        selector(USER_SS as u16),
+        selector(KERNEL_CS),
+        selector(KERNEL_SS),
+    )
+    .expect("the selectors lie as SYSCALL and SYSRET want them");
+    SFMask::write(
+        RFlags::INTERRUPT_FLAG
+            | RFlags::TRAP_FLAG
+            | RFlags::DIRECTION_FLAG
+            | RFlags::ALIGNMENT_CHECK
+            | RFlags::NESTED_TASK,
+    );
+}
+
+/// Loads the root of the page tables.
+pub(super) fn load_root(physical: u64) {
+    let frame = PhysFrame::containing_address(PhysAddr::new(physical));
+    // SAFETY: callers pass tables that map the kernel as it is mapped now.
+    unsafe { Cr3::write(frame, Cr3Flags::empty()) };
+}
+
+/// Forgets one page.
+pub(super) fn flush(linear: u64) {
+    tlb::flush(VirtAddr::new_truncate(linear));
+}
+
+/// Forgets all pages that are not the kernel's own.
+pub(super) fn flush_all() {
+    tlb::flush_all();
+}
+
+/// Linear address of the last page fault.
+pub(super) fn fault_address() -> u64 {
+    Cr2::read_raw()
+}
+
+/// Reads a model-specific register that the processor has.
+pub(super) fn read_msr(number: u32) -> u64 {
+    // SAFETY: callers pass registers whose existence CPUID told them.
+    unsafe { Msr::new(number).read() }
+}
+
+/// Writes a model-specific register that the processor has.
+pub(super) fn write_msr(number: u32, value: u64) {
+    // SAFETY: callers pass registers of the interrupt controller, which reach no memory.
+    unsafe { Msr::new(number).write(value) }
+}
+
+/// `out`, 32 bits.
+pub(super) fn port_write(port: u16, value: u32) {
+    // SAFETY: a store to a port reaches a device, none of which touches memory by that here.
+    unsafe { x86_64::instructions::port::PortWriteOnly::new(port).write(value) }
+}
+
+/// `out`, 8 bits.
+pub(super) fn port_write_byte(port: u16, value: u8) {
+    // SAFETY: as in `port_write`.
+    unsafe { x86_64::instructions::port::PortWriteOnly::new(port).write(value) }
+}
+
+/// `in`, 8 bits.
+pub(super) fn port_read_byte(port: u16) -> u8 {
+    // SAFETY: as in `port_write`.
+    unsafe { x86_64::instructions::port::PortReadOnly::new(port).read() }
+}
+
+/// Whether CPUID leaf 1 has a bit in `ecx`.
+pub(super) fn has_feature(bit: u32) -> bool {
+    has(1, |leaf| leaf.ecx, bit)
+}

@@ -1,0 +1,301 @@
+//! How control passes between the program and the kernel at ring 0.
+//!
+//! A frame is a [`UserContext`] at the top of the kernel's stack. The program's vector
+//! registers and its `fs` base stay in the processor; `gs` finds the virtual CPU and is swapped
+//! at every border. Exceptions and interrupts arrive on a stack of their own: of the program's,
+//! the frame moves to the kernel's stack; of the kernel's, they are served there, briefly and
+//! without meeting another.
+
+use core::arch::{asm, global_asm, naked_asm};
+use core::sync::atomic::Ordering;
+
+use super::{VCPU, trap};
+use crate::context::{Entry, Leave};
+use crate::{UserContext, kernel};
+
+/// Offsets in `VcpuArea`.
+const KERNEL_STACK: usize = 0;
+const USER_STACK: usize = 8;
+const PENDING: usize = 16;
+const TRAP_VECTOR: usize = 24;
+const TRAP_ERROR: usize = 32;
+
+/// Words of a frame.
+const FRAME_WORDS: usize = size_of::<UserContext>() / 8;
+/// Bytes between the entry points of two vectors.
+const VECTOR_SPACING: usize = 16;
+
+/// Where the next frame lies.
+fn frame_address() -> u64 {
+    VCPU.kernel_stack.load(Ordering::Relaxed) - size_of::<UserContext>() as u64
+}
+
+pub(super) fn set_gs_base(base: u64) {
+    // SAFETY: the processor has FSGSBASE (checked at the start); `gs` is the kernel's.
+    unsafe { asm!("wrgsbase {}", in(reg) base, options(nomem, nostack)) }
+}
+
+pub(super) fn set_fs_base(base: u64) {
+    // SAFETY: as above; the kernel itself uses no thread-local storage.
+    unsafe { asm!("wrfsbase {}", in(reg) base, options(nomem, nostack)) }
+}
+
+pub(super) fn syscall_address() -> u64 {
+    syscall_arrives as *const () as usize as u64
+}
+
+pub(super) fn vector_address(vector: usize) -> u64 {
+    unsafe extern "C" {
+        safe static husk_vectors: u8;
+    }
+    ((&raw const husk_vectors).addr() + vector * VECTOR_SPACING) as u64
+}
+
+// One entry a vector: an error code where the processor pushes none (SDM vol. 3, table 6-1),
+// and the vector.
+global_asm!(
+    ".balign 16",
+    ".globl husk_vectors",
+    "husk_vectors:",
+    ".set husk_vector, 0",
+    ".rept 256",
+    ".balign 16",
+    ".if (0x60227d00 >> husk_vector) & 1 == 0 || husk_vector > 31",
+    "pushq $0",
+    ".endif",
+    "pushq $husk_vector",
+    "jmp {arrives}",
+    ".set husk_vector, husk_vector + 1",
+    ".endr",
+    arrives = sym exception_arrives,
+    options(att_syntax)
+);
+
+/// An exception or interrupt: on its stack are vector, error code and the processor's frame.
+#[unsafe(naked)]
+unsafe extern "C" fn exception_arrives() -> ! {
+    naked_asm!(
+        "test byte ptr [rsp + 24], 3",
+        "jz 2f",
+        "swapgs",
+        "push rax",
+        "mov rax, [rsp + 8]",
+        "mov gs:[{vector}], rax",
+        "mov rax, [rsp + 16]",
+        "mov gs:[{error}], rax",
+        "mov qword ptr [rsp + 16], -1",
+        "pop rax",
+        "add rsp, 8",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push rax",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "cld",
+        "mov rsi, rsp",
+        "mov rdi, gs:[{kernel}]",
+        "sub rdi, {words} * 8",
+        "mov rdx, rdi",
+        "mov ecx, {words}",
+        "rep movsq",
+        "mov rsp, rdx",
+        "mov rdi, rdx",
+        "call {serve}",
+        "jmp {leave}",
+        // The kernel's own.
+        "2:",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push rax",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "cld",
+        "mov rdi, rsp",
+        "call {inside}",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rax",
+        "pop rcx",
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        "add rsp, 16",
+        "iretq",
+        vector = const TRAP_VECTOR,
+        error = const TRAP_ERROR,
+        kernel = const KERNEL_STACK,
+        words = const FRAME_WORDS,
+        serve = sym trap::serve,
+        inside = sym trap::inside,
+        leave = sym leave_full,
+    )
+}
+
+/// `syscall`: `rcx` is the address to return to, `r11` the flags; interrupts are off.
+#[unsafe(naked)]
+unsafe extern "C" fn syscall_arrives() -> ! {
+    naked_asm!(
+        "swapgs",
+        "mov gs:[{user}], rsp",
+        "mov rsp, gs:[{kernel}]",
+        "push {ss}",
+        "push qword ptr gs:[{user}]",
+        "push r11",
+        "push {cs}",
+        "push rcx",
+        "push rax",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push rax",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sti",
+        "mov rdi, rsp",
+        "call {serve}",
+        "cli",
+        "test eax, eax",
+        "jne {full}",
+        "cmp qword ptr gs:[{pending}], 0",
+        "jne {full}",
+        // An address that is none would be the kernel's fault with SYSRET.
+        "mov rcx, [rsp + 128]",
+        "mov rdx, rcx",
+        "shr rdx, 47",
+        "jnz {full}",
+        "mov r15, [rsp]",
+        "mov r14, [rsp + 8]",
+        "mov r13, [rsp + 16]",
+        "mov r12, [rsp + 24]",
+        "mov rbp, [rsp + 32]",
+        "mov rbx, [rsp + 40]",
+        "mov r11, [rsp + 144]",
+        "mov r10, [rsp + 56]",
+        "mov r9, [rsp + 64]",
+        "mov r8, [rsp + 72]",
+        "mov rax, [rsp + 80]",
+        "mov rdx, [rsp + 96]",
+        "mov rsi, [rsp + 104]",
+        "mov rdi, [rsp + 112]",
+        "mov rsp, [rsp + 152]",
+        "swapgs",
+        "sysretq",
+        user = const USER_STACK,
+        kernel = const KERNEL_STACK,
+        pending = const PENDING,
+        ss = const crate::context::USER_SS,
+        cs = const crate::context::USER_CS,
+        serve = sym serve_system_call,
+        full = sym leave_full,
+    )
+}
+
+/// Loads every register from the frame at `rsp` and goes back to the program.
+#[unsafe(naked)]
+unsafe extern "C" fn leave_full() -> ! {
+    naked_asm!(
+        "2:",
+        "cli",
+        "cmp qword ptr gs:[{pending}], 0",
+        "jne 3f",
+        "mov rdi, rsp",
+        "call {check}",
+        "test al, al",
+        "jz 2b",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rax",
+        "pop rcx",
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        "add rsp, 8",
+        "swapgs",
+        "iretq",
+        "3:",
+        "sti",
+        "mov rdi, rsp",
+        "call {interrupt}",
+        "jmp 2b",
+        pending = const PENDING,
+        check = sym trap::is_good_frame,
+        interrupt = sym serve_pending,
+    )
+}
+
+/// Starts the program.
+pub(super) fn resume(context: &UserContext) -> ! {
+    let frame = frame_address();
+    let place = core::ptr::with_exposed_provenance_mut::<UserContext>(frame as usize);
+    let copy = *context;
+    // SAFETY: the frame's place lies at the top of the kernel's own stack, above all that this
+    // call chain still uses; the copy lies far below it.
+    unsafe {
+        asm!(
+            "mov rsp, {place}",
+            "cld",
+            "rep movsb",
+            "jmp {leave}",
+            place = in(reg) place,
+            in("rdi") place,
+            in("rsi") &raw const copy,
+            in("rcx") size_of::<UserContext>(),
+            leave = sym leave_full,
+            options(noreturn),
+        )
+    }
+}
+
+extern "C" fn serve_system_call(frame: &mut UserContext) -> Leave {
+    kernel().system_call(frame, Entry::Instruction)
+}
+
+extern "C" fn serve_pending(frame: &mut UserContext) {
+    VCPU.pending.store(0, Ordering::SeqCst);
+    kernel().interrupt(frame);
+}

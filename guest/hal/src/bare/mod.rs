@@ -1,0 +1,70 @@
+//! The bare platform: the kernel at ring 0 of a processor, real or virtual.
+//!
+//! What a host does for a cell is done here: page tables, faults, frames, timer. The program
+//! runs at ring 3 in the same address space.
+//!
+//! * [`start`]: from the first instruction to the upper half's.
+//! * [`entry`]: the assembly by which control passes between program and kernel.
+//! * [`trap`]: what exceptions and interrupts mean.
+//! * [`memory`]: guest-physical memory, made of [`frames`]; the program's [`mappings`];
+//!   [`tables`] of the processor.
+//! * [`cpu`], [`apic`], [`serial`]: processor, interrupts and timer, last words.
+#![cfg_attr(
+    kernel_build,
+    expect(unsafe_code, reason = "the kernel's meeting point with the processor")
+)]
+
+#[cfg(kernel_build)]
+mod apic;
+#[cfg(kernel_build)]
+mod cpu;
+#[cfg(kernel_build)]
+mod entry;
+mod frames;
+#[cfg(kernel_build)]
+mod image;
+mod mappings;
+#[cfg(kernel_build)]
+mod memory;
+#[cfg(kernel_build)]
+mod platform;
+#[cfg(kernel_build)]
+mod serial;
+#[cfg(kernel_build)]
+mod start;
+#[cfg(kernel_build)]
+mod tables;
+#[cfg(kernel_build)]
+mod trap;
+
+#[cfg(kernel_build)]
+pub(crate) use platform::Bare;
+#[cfg(kernel_build)]
+pub(crate) use start::start;
+
+use core::sync::atomic::AtomicU64;
+
+/// What the entry code needs of a virtual CPU, found by the `gs` base. The offsets are
+/// known to [`entry`].
+#[repr(C, align(64))]
+#[derive(Debug)]
+struct VcpuArea {
+    /// Where the frame of a program's context ends on the kernel's stack.
+    kernel_stack: AtomicU64,
+    /// The program's stack pointer while the entry code switches.
+    user_stack: AtomicU64,
+    /// Not zero: look for work before going back to the program.
+    pending: AtomicU64,
+    /// The exception of the program that is being served.
+    trap_vector: AtomicU64,
+    trap_error: AtomicU64,
+}
+
+#[cfg(kernel_build)]
+static VCPU: VcpuArea = VcpuArea {
+    kernel_stack: AtomicU64::new(0),
+    user_stack: AtomicU64::new(0),
+    pending: AtomicU64::new(0),
+    trap_vector: AtomicU64::new(0),
+    trap_error: AtomicU64::new(0),
+};
