@@ -1,15 +1,17 @@
 //! Guest-physical memory: one sparse file, mapped once into the monitor.
 //!
-//! The file is far larger than what the machine may use; the host backs a page when it
-//! is touched, and enforces the limit where the file lives (a private tmpfs). Everything
+//! The file may be far larger than what the machine may use; the host backs a page when it
+//! is touched, and enforces the limit where the file lives (a private tmpfs). A machine with
+//! devices below 4 GiB has its memory in two [`Region`]s of the one file. Everything
 //! in it is the guest's: the monitor reads a byte once, checks it, and uses the copy.
 //! Nobody gets a `&[u8]` into it.
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use guest_abi::device::DevicePage;
+use guest_abi::layout;
 use guest_abi::report::ReportPage;
 use guest_abi::vcpu::{ClockPage, VcpuPage};
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
@@ -33,7 +35,21 @@ pub enum MemoryError {
 pub struct GuestMemory {
     mapping: Arc<Mapping>,
     file: Arc<File>,
+    regions: Arc<[Region]>,
     span: u64,
+}
+
+/// Memory without a gap, in guest-physical space, in the file and in the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Guest-physical address of its first byte.
+    pub guest: u64,
+    /// Offset of its first byte in the memory's file.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Where the monitor sees it.
+    pub host: usize,
 }
 
 impl GuestMemory {
@@ -42,26 +58,80 @@ impl GuestMemory {
     /// # Errors
     /// When the host has no room for the mapping.
     pub fn new(file: File, span: u64) -> Result<Self, MemoryError> {
-        let size = usize::try_from(span).map_err(|error| MemoryError::Map(error.to_string()))?;
+        Self::map(file, &[(0, span)])
+    }
+
+    /// Maps `bytes` of `file` so that nothing lies in `hole`: what does not fit below it
+    /// goes on behind it, in guest-physical space; in the file one follows on the other.
+    ///
+    /// # Errors
+    /// When the host has no room for the mapping, or the hole has no whole pages.
+    pub fn with_hole(file: File, bytes: u64, hole: Range<u64>) -> Result<Self, MemoryError> {
+        let is_whole = |address: u64| address.is_multiple_of(layout::PAGE_SIZE);
+        if !is_whole(hole.start) || !is_whole(hole.end) || hole.start >= hole.end {
+            let sentence = format!("{hole:#x?} is no hole of whole pages");
+            return Err(MemoryError::Map(sentence));
+        }
+        match bytes.checked_sub(hole.start).filter(|above| *above > 0) {
+            None => Self::map(file, &[(0, bytes)]),
+            Some(above) => Self::map(file, &[(0, hole.start), (hole.end, above)]),
+        }
+    }
+
+    /// Maps parts of the file, given by guest-physical address and length, one after the other.
+    fn map(file: File, parts: &[(u64, u64)]) -> Result<Self, MemoryError> {
+        let fail = |error: &dyn std::fmt::Display| MemoryError::Map(error.to_string());
         let file = Arc::new(file);
-        let range = (
-            GuestAddress(0),
-            size,
-            Some(FileOffset::from_arc(Arc::clone(&file), 0)),
-        );
-        let mapping = Mapping::from_ranges_with_files([range])
-            .map_err(|error| MemoryError::Map(error.to_string()))?;
+        let (mut ranges, mut offset) = (Vec::new(), 0);
+        for (guest, length) in parts.iter().copied() {
+            let size = usize::try_from(length).map_err(|error| fail(&error))?;
+            let place = FileOffset::from_arc(Arc::clone(&file), offset);
+            ranges.push((GuestAddress(guest), size, Some(place)));
+            offset += length;
+        }
+        let mapping = Mapping::from_ranges_with_files(ranges).map_err(|error| fail(&error))?;
+        let (mut regions, mut offset, mut span) = (Vec::new(), 0, 0);
+        for (guest, length) in parts.iter().copied() {
+            let host = mapping.get_host_address(GuestAddress(guest));
+            let host = host
+                .map_err(|_| MemoryError::Range(guest))?
+                .expose_provenance();
+            regions.push(Region {
+                guest,
+                offset,
+                length,
+                host,
+            });
+            offset += length;
+            span = guest + length;
+        }
         Ok(Self {
             mapping: Arc::new(mapping),
             file,
+            regions: regions.into(),
             span,
         })
     }
 
-    /// Bytes of guest-physical space.
+    /// The first guest-physical address above all memory.
     #[must_use]
     pub const fn span(&self) -> u64 {
         self.span
+    }
+
+    /// Its regions, by ascending address; the first begins at zero.
+    #[must_use]
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// Where in the memory's file a guest-physical address is, if it is in memory.
+    #[must_use]
+    pub fn file_offset(&self, address: u64) -> Option<u64> {
+        self.regions.iter().find_map(|region| {
+            let within = address.checked_sub(region.guest)?;
+            (within < region.length).then_some(region.offset + within)
+        })
     }
 
     /// The mapping, for virtqueues.
@@ -70,14 +140,13 @@ impl GuestMemory {
         &self.mapping
     }
 
-    /// Where the monitor sees it: first address and length.
+    /// Where the monitor sees its first region: first address and length.
     ///
     /// # Errors
     /// When there is no memory at all.
     pub fn host_range(&self) -> Result<(usize, usize), MemoryError> {
-        let host = self.mapping.get_host_address(GuestAddress(0));
-        let host = host.map_err(|_| MemoryError::Range(0))?;
-        Ok((host.addr(), self.span as usize))
+        let region = self.regions.first().ok_or(MemoryError::Range(0))?;
+        Ok((region.host, region.length as usize))
     }
 
     /// Copies in.
@@ -122,6 +191,7 @@ impl GuestMemory {
 pub use pages::{Page, SharedPage};
 pub use pieces::Pieces;
 
+mod large;
 mod pieces;
 
 mod pages {
@@ -205,5 +275,76 @@ mod tests {
         let mut bytes = [0; 4];
         memory.read(4096, &mut bytes).unwrap();
         assert_eq!(bytes, [7, 0, 0, 0]);
+    }
+
+    /// 64 KiB, of which 16 lie below a hole of 32.
+    fn memory_with_hole() -> GuestMemory {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(0x1_0000).unwrap();
+        GuestMemory::with_hole(file, 0x1_0000, 0x4000..0xc000).unwrap()
+    }
+
+    #[test]
+    fn memory_goes_on_behind_a_hole() {
+        let memory = memory_with_hole();
+        let places = memory
+            .regions()
+            .iter()
+            .map(|r| (r.guest, r.offset, r.length));
+        let places: Vec<_> = places.collect();
+        assert_eq!(places, [(0, 0, 0x4000), (0xc000, 0x4000, 0xc000)]);
+        assert_eq!(memory.span(), 0x1_8000);
+        let offsets = [0x3fff, 0x4000, 0xbfff, 0xc000, 0x1_7fff, 0x1_8000, u64::MAX]
+            .map(|address| memory.file_offset(address));
+        let (low, middle, high) = (Some(0x3fff), Some(0x4000), Some(0xffff));
+        assert_eq!(offsets, [low, None, None, middle, high, None, None]);
+    }
+
+    #[test]
+    fn what_fits_below_the_hole_has_one_region() {
+        for bytes in [0x1000, 0x4000] {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(bytes).unwrap();
+            let memory = GuestMemory::with_hole(file, bytes, 0x4000..0xc000).unwrap();
+            assert_eq!((memory.regions().len(), memory.span()), (1, bytes));
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_or_written_in_a_hole() {
+        let memory = memory_with_hole();
+        let mut bytes = [0; 4];
+        for address in [0x3ffe, 0x4000, 0xbffe, 0x1_7ffe] {
+            assert!(memory.write(address, &[1; 4]).is_err(), "{address:#x}");
+            assert!(memory.read(address, &mut bytes).is_err(), "{address:#x}");
+        }
+        assert!(memory.page::<VcpuPage>(0x4000).is_err());
+        assert!(memory.page::<VcpuPage>(0xb000).is_err());
+        assert!(memory.page::<VcpuPage>(0xc000).is_ok());
+        assert!(memory.page::<VcpuPage>(0x1_7000).is_ok());
+    }
+
+    #[test]
+    fn both_regions_are_the_one_file() {
+        use std::os::unix::fs::FileExt;
+        let memory = memory_with_hole();
+        memory.write(0x3ffc, b"last").unwrap();
+        memory.write(0xc000, b"next").unwrap();
+        let mut bytes = [0; 8];
+        memory.file.read_exact_at(&mut bytes, 0x3ffc).unwrap();
+        assert_eq!(&bytes, b"lastnext");
+    }
+
+    #[test]
+    fn a_hole_has_whole_pages() {
+        for hole in [0x4000..0x4000, 0x4001..0x5000, 0x4000..0x4800] {
+            let file = tempfile::tempfile().unwrap();
+            assert!(GuestMemory::with_hole(file, 0x1000, hole).is_err());
+        }
+    }
+
+    #[test]
+    fn large_pages_are_a_wish() {
+        memory_with_hole().prefer_large_pages();
     }
 }

@@ -186,7 +186,9 @@ impl Pieces<'_> {
                     Err(_) => break,
                 };
                 let address = self.addresses[self.first];
-                self.memory.file.write_all_at(&buffer[..got], address)?;
+                let place = self.memory.file_offset(address);
+                let place = place.expect("the ranges of pieces lie in memory");
+                self.memory.file.write_all_at(&buffer[..got], place)?;
                 self.advance(got);
                 done += got;
                 if got < part {
@@ -279,5 +281,34 @@ mod tests {
         let memory = memory();
         assert!(memory.pieces([((1 << 20) - 1, 2)].into_iter()).is_err());
         assert!(memory.pieces([(u64::MAX, 2)].into_iter()).is_err());
+    }
+
+    #[test]
+    fn a_long_read_lands_behind_a_hole() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        let memory = GuestMemory::with_hole(file, 1 << 20, 0x8000..0x10_0000).unwrap();
+        let mut source = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..2 * BUFFERED_MIN).map(|at| at as u8 ^ 0x55).collect();
+        source.write_all(&bytes).unwrap();
+        let length = bytes.len();
+        let ranges = [(0, 0x1000), (0x10_2000, length as u32)];
+        let mut pieces = memory.pieces(ranges.into_iter()).unwrap();
+        let moved = pieces.fill_from(source.as_fd(), Some(0), length).unwrap();
+        assert_eq!(moved, length);
+        let mut found = vec![0; length];
+        memory.read(0, &mut found[..0x1000]).unwrap();
+        memory.read(0x10_2000, &mut found[0x1000..]).unwrap();
+        assert_eq!(found, bytes);
+    }
+
+    #[test]
+    fn a_piece_never_spans_a_hole() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(0x1_0000).unwrap();
+        let memory = GuestMemory::with_hole(file, 0x1_0000, 0x4000..0xc000).unwrap();
+        assert!(memory.pieces([(0x3000, 0x1001)].into_iter()).is_err());
+        assert!(memory.pieces([(0x4000, 1)].into_iter()).is_err());
+        assert!(memory.pieces([(0xc000, 0xc000)].into_iter()).is_ok());
     }
 }

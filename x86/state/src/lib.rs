@@ -104,6 +104,8 @@ pub struct Events {
     pub interrupt_shadow: bool,
     /// It waits for an interrupt (`hlt`).
     pub halted: bool,
+    /// It waits for another to start it, as all but the first do after reset (SDM vol. 3, 9.4).
+    pub awaits_startup: bool,
 }
 
 /// An exception on its way.

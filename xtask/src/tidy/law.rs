@@ -39,6 +39,10 @@ const LAW: &[Rule] = &[
         may_use: &[],
     },
     Rule {
+        from: "x86/listing",
+        may_use: &["x86/state"],
+    },
+    Rule {
         from: "machine/memory",
         may_use: &["host"],
     },
@@ -60,7 +64,7 @@ const LAW: &[Rule] = &[
     },
     Rule {
         from: "engines/*",
-        may_use: &["engines/contract", "x86/state", "machine/*", "host"],
+        may_use: &["engines/contract", "x86/*", "machine/*", "host"],
     },
     Rule {
         from: "devices/*",
@@ -81,7 +85,7 @@ const LAW: &[Rule] = &[
             "engines/contract",
             "engines/kvm",
             "engines/paravirt",
-            "x86/state",
+            "x86/*",
             "machine/*",
             "devices/*",
             "backends/*",
@@ -177,6 +181,7 @@ mod tests {
     fn an_engine_may_use_what_lies_below_it_and_no_other_engine() {
         assert!(allowed("engines/paravirt", "engines/contract", Use::Normal));
         assert!(allowed("engines/paravirt", "machine/memory", Use::Normal));
+        assert!(allowed("engines/kvm", "x86/listing", Use::Normal));
         assert!(!allowed("engines/paravirt", "engines/kvm", Use::Normal));
         assert!(!allowed(
             "engines/contract",
