@@ -80,9 +80,10 @@ impl Sandbox {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
                 .map_err(fail)?;
         let beside = Beside::here();
-        let child = start(|refused| {
+        let child = start(|refused, namespaces| {
             let memory = (span, limit);
-            cell(refused, &theirs, stub.as_fd(), image, memory, &beside)
+            let files = (&theirs, stub.as_fd(), image);
+            cell((refused, namespaces), files, memory, &beside)
         })
         .map_err(|error| EngineError::new("the cell's process cannot be started", error))?;
         drop(theirs);
@@ -190,18 +191,20 @@ impl Refusals {
     }
 }
 
-/// Starts the cell's process with as many namespaces as the host allows.
-fn start(mut child: impl FnMut(Refusals) -> Infallible) -> std::io::Result<Child> {
-    let wanted = Namespaces::ALL.without(Namespaces::NET);
-    match process::start(wanted, || child(Refusals::default())) {
-        Ok(child) => Ok(child),
-        Err(error) => {
-            let mut refused = Refusals::default();
-            let errno = error.raw_os_error().unwrap_or(Errno::PERM.raw_os_error());
-            refused.note::<()>(NAMESPACES, Err(Errno::from_raw_os_error(errno)));
-            process::start(Namespaces::NONE, || child(refused))
-        }
-    }
+/// Starts the cell's process with as many namespaces as the host allows: all; without one for
+/// users, which takes privilege; none.
+fn start(mut child: impl FnMut(Refusals, Namespaces) -> Infallible) -> std::io::Result<Child> {
+    let all = Namespaces::ALL.without(Namespaces::NET);
+    let error = match process::start(all, || child(Refusals::default(), all)) {
+        Ok(child) => return Ok(child),
+        Err(error) => error,
+    };
+    let mut refused = Refusals::default();
+    let errno = error.raw_os_error().unwrap_or(Errno::PERM.raw_os_error());
+    refused.note::<()>(NAMESPACES, Err(Errno::from_raw_os_error(errno)));
+    let fewer = all.without(Namespaces::USER);
+    process::start(fewer, || child(refused, fewer))
+        .or_else(|_| process::start(Namespaces::NONE, || child(refused, Namespaces::NONE)))
 }
 
 fn stub_file() -> Result<File, Errno> {
@@ -225,10 +228,8 @@ fn stub_file() -> Result<File, Errno> {
 
 /// The cell's side, from its first instruction to the exec.
 fn cell(
-    mut refused: Refusals,
-    channel: &OwnedFd,
-    stub: BorrowedFd<'_>,
-    image: Option<BorrowedFd<'_>>,
+    (mut refused, namespaces): (Refusals, Namespaces),
+    (channel, stub, image): (&OwnedFd, BorrowedFd<'_>, Option<BorrowedFd<'_>>),
     (span, limit): (u64, u64),
     beside: &Option<Beside>,
 ) -> Infallible {
@@ -240,7 +241,7 @@ fn cell(
     let death =
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     refused.note(PARENT, death);
-    if refused.0[NAMESPACES] == 0 {
+    if namespaces.contains(Namespaces::USER) {
         let mapped = map_user();
         refused.note(NAMESPACES, mapped);
     }
@@ -257,7 +258,12 @@ fn cell(
     let network = process::unshare(Namespaces::NET);
     let network = network.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PERM));
     refused.note(NETWORK, network);
-    let root = empty_root();
+    // In the host's own view of its mounts, this would empty the host's root.
+    let root = if namespaces.contains(Namespaces::MOUNT) {
+        empty_root()
+    } else {
+        Err(Errno::PERM)
+    };
     refused.note(ROOT, root);
     let limits = resource_limits();
     refused.note(LIMITS, limits);

@@ -439,6 +439,14 @@ fn hosts() -> Vec<BadInput> {
             &[0],
             &["husk: isolation: this host refuses: user", "missing user"],
         ),
+        // Who may mount but not make a namespace for users keeps their root.
+        lived(
+            "bad/no-user-namespaces-but-privilege",
+            "unshare -Urm sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; \
+             $HUSK run /bin/true && ls /bin/true'",
+            &[0],
+            &["husk: isolation: this host refuses: user"],
+        ),
     ]
 }
 

@@ -35,8 +35,11 @@ unsafe impl Sync for Stack {}
 
 static STACKS: [Stack; 2] = [const { Stack(core::cell::UnsafeCell::new([0; STACK_SIZE])) }; 2];
 
+/// Null, six segments, and the task's state in two entries.
+type DescriptorTable = GlobalDescriptorTable<9>;
+
 static TSS: Once<TaskStateSegment> = Once::new();
-static GDT: Once<(GlobalDescriptorTable, SegmentSelector)> = Once::new();
+static GDT: Once<(DescriptorTable, SegmentSelector)> = Once::new();
 static IDT: Once<InterruptDescriptorTable> = Once::new();
 
 /// Sets up everything but interrupts; `kernel_stack` is where the program's traps go.
@@ -74,8 +77,8 @@ fn tss(kernel_stack: u64) -> TaskStateSegment {
     tss
 }
 
-fn gdt(tss: &'static TaskStateSegment) -> (GlobalDescriptorTable, SegmentSelector) {
-    let mut gdt = GlobalDescriptorTable::new();
+fn gdt(tss: &'static TaskStateSegment) -> (DescriptorTable, SegmentSelector) {
+    let mut gdt = DescriptorTable::empty();
     let data = DescriptorFlags::KERNEL_DATA.bits();
     for flags in [
         0,
