@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use engine_contract::{Engine, Probe};
+use engine_kvm::Kvm;
 use engine_paravirt::Paravirt;
 
 use crate::error::Failure;
@@ -15,7 +16,7 @@ pub(crate) fn engines() -> Result<u8, Failure> {
     let paravirt = Paravirt.probe();
     let usable = paravirt.refusal.is_none();
     show(&mut text, Paravirt.name(), &paravirt);
-    show(&mut text, engine_kvm::NAME, &engine_kvm::probe());
+    show(&mut text, Kvm.name(), &Kvm.probe());
     let written = std::io::stdout().write_all(text.as_bytes());
     written
         .map_err(|error| Failure::new("standard output", error, "it must take what is written"))?;

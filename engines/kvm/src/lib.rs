@@ -1,134 +1,64 @@
 //! The KVM engine: hardware guest mode and nested page tables.
 //!
-//! So far it finds out whether the host's KVM is worth using ([`probe`]): some hosts offer a
-//! `/dev/kvm` whose calls all work, but which interprets privileged code at a microsecond
-//! an instruction, or gives up at the first instruction it does not know. Neither
-//! the device nor a processor flag tells; running something does.
+//! [`Kvm`] makes machines whose virtual CPUs the host's KVM executes, with KVM's own interrupt
+//! controllers (a pair of 8259, I/O APIC, local APICs). There is no timer chip among them: boards
+//! bring their own, so its ports come to the world as all others. No type of KVM leaves this
+//! package.
 //!
-//! * `sample`: the code that is run: a loop to be timed, and instructions one by one.
-//! * `trial`: a virtual machine of one processor and a few pages that runs a sample.
+//! * `probe`: whether the host's KVM is worth using, found out by running `sample` in a `trial`.
+//! * `device`, `error`: `/dev/kvm`, and what to do when it refuses.
+//! * `creation`, `vm`, `memory`: how a machine is made; `cpuid`: what its processors say they are.
+//! * `machine`: the machine; `interrupts`, `write_events`, `dirty`: its abilities; `attention`: how
+//!   Husk's own kernel is called.
+//! * `vcpu`, `exit`: running, and what the guest's accesses become; `kick`: how a run is ended;
+//!   `report`: what is said about a guest that cannot go on.
+//! * `state`: KVM's registers as an `x86_state::CpuState`, and back.
+//!
+//! Not here: the state of the interrupt controllers and of KVM's clock, which belong to the
+//! machine and not to a virtual CPU; and any code for devices.
 
+mod attention;
+mod cpuid;
+mod creation;
+mod device;
+mod dirty;
+mod error;
+mod exit;
+mod interrupts;
+mod kick;
+mod machine;
+mod memory;
+mod probe;
+mod report;
 mod sample;
+mod state;
 mod trial;
+mod vcpu;
+mod vm;
+mod write_events;
 
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use engine_contract::{Creation, Engine, EngineError, Probe, Resources};
 
-use engine_contract::Probe;
+use crate::creation::KvmCreation;
 
-use crate::sample::{INSTRUCTIONS, Needs};
-use crate::trial::Trial;
+/// The engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kvm;
 
-/// The engine's name, as `--engine` will take it.
-pub const NAME: &str = "kvm";
-
-/// Fewer instructions a second than this are an interpreter's.
-const SPEED_MIN: u64 = 50_000_000;
-/// Turns of the loop at first, then for a figure worth showing: 2 instructions each.
-const TURNS: (u32, u32) = (100_000, 10_000_000);
-/// The longest that all of it may take; an interpreter needs a fifth.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Tries the host's KVM: opens it, runs a loop against the clock and the instructions that
-/// kernels start with.
-#[must_use]
-pub fn probe() -> Probe {
-    let (refusal, summary) = match in_time(measure, PATIENCE) {
-        Ok(speed) => (
-            None,
-            format!(
-                "{speed} million instructions a second in guest mode; `husk run` does not use it yet"
-            ),
-        ),
-        Err(refusal) => (Some(refusal), String::new()),
-    };
-    Probe {
-        refusal,
-        summary,
-        layers: Vec::new(),
-    }
-}
-
-/// Runs it on a thread of its own, which is left behind if a virtual CPU never comes back; it
-/// ends with the process.
-fn in_time(what: fn() -> Result<u64, String>, patience: Duration) -> Result<u64, String> {
-    let (sender, receiver) = mpsc::channel();
-    let thread = std::thread::Builder::new().name("kvm-probe".to_owned());
-    let started = thread.spawn(move || {
-        // Nobody listens any more when it was too late.
-        let _ = sender.send(what());
-    });
-    started.map_err(|error| format!("a thread cannot be started: {error}"))?;
-    let late = |_| format!("a virtual CPU did not come back within {patience:?}");
-    receiver.recv_timeout(patience).map_err(late)?
-}
-
-/// Millions of instructions a second, or why it is not to be used.
-fn measure() -> Result<u64, String> {
-    let mut trial = Trial::new().map_err(|error| error.to_string())?;
-    // The first run meets tables and caches that are cold: the best of some counts.
-    let mut slow = 0;
-    for _ in 0..3 {
-        slow = slow.max(speed(&mut trial, TURNS.0)?);
-    }
-    if slow < SPEED_MIN {
-        return Err(format!(
-            "it runs {:.1} million instructions a second, a KVM that interprets guest kernels \
-             (at least {} are needed)",
-            millions(slow),
-            SPEED_MIN / 1_000_000
-        ));
-    }
-    for instruction in INSTRUCTIONS {
-        if instruction.needs == Needs::Smap && !trial.has_smap() {
-            continue;
-        }
-        let done = trial.run(instruction.code);
-        done.map_err(|error| format!("it cannot run `{}`: {error}", instruction.name))?;
-    }
-    speed(&mut trial, TURNS.1).map(|speed| speed / 1_000_000)
-}
-
-/// Instructions a second in a loop.
-fn speed(trial: &mut Trial, turns: u32) -> Result<u64, String> {
-    let code = sample::counting_loop(turns);
-    let start = Instant::now();
-    let done = trial.run(&code);
-    done.map_err(|error| format!("it cannot run a loop: {error}"))?;
-    let nanos = start.elapsed().as_nanos().max(1);
-    let speed = u128::from(turns) * 2 * 1_000_000_000 / nanos;
-    Ok(u64::try_from(speed).unwrap_or(u64::MAX))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a figure for people, far below 2^52"
-)]
-fn millions(speed: u64) -> f64 {
-    speed as f64 / 1e6
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_host_gets_a_figure_or_a_reason() {
-        let probe = probe();
-        match &probe.refusal {
-            None => assert!(probe.summary.contains("million")),
-            Some(refusal) => assert!(!refusal.is_empty() && probe.summary.is_empty()),
-        }
+impl Engine for Kvm {
+    fn name(&self) -> &'static str {
+        "kvm"
     }
 
-    #[test]
-    fn what_takes_too_long_is_given_up() {
-        fn never() -> Result<u64, String> {
-            loop {
-                std::thread::park();
-            }
-        }
-        let refusal = in_time(never, Duration::from_millis(20)).unwrap_err();
-        assert!(refusal.contains("did not come back"), "{refusal}");
+    fn probe(&self) -> Probe {
+        probe::probe()
+    }
+
+    fn maps_image(&self) -> bool {
+        false
+    }
+
+    fn create(&self, resources: Resources<'_>) -> Result<Box<dyn Creation>, EngineError> {
+        Ok(Box::new(KvmCreation::start(resources)?))
     }
 }

@@ -5,14 +5,13 @@
 )]
 
 use std::fs::File;
-use std::io::ErrorKind;
 
-use kvm_bindings::{
-    KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_userspace_memory_region,
-};
-use kvm_ioctls::{Cap, Error, Kvm, VcpuExit, VcpuFd, VmFd};
-use machine_memory::{GuestMemory, MemoryError};
+use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_userspace_memory_region};
+use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
+use machine_memory::GuestMemory;
 
+use crate::device;
+use crate::error::{KvmError, call};
 use crate::sample::HALT;
 
 /// Guest-physical layout: three tables that map the first 2 MiB to themselves, the code, and
@@ -32,51 +31,6 @@ const EFER: u64 = 1 | 1 << 8 | 1 << 10 | 1 << 11;
 /// CPUID leaf 7, `ebx`.
 const LEAF_7_SMAP: u32 = 1 << 20;
 
-/// What an engine will need of KVM.
-const NEEDED: [(Cap, &str); 5] = [
-    (Cap::UserMemory, "memory from user space"),
-    (Cap::Irqchip, "an interrupt controller"),
-    (Cap::Ioeventfd, "ioeventfd"),
-    (Cap::Irqfd, "irqfd"),
-    (Cap::ImmediateExit, "immediate exit"),
-];
-
-/// A trial cannot be made, or the guest did not get to its end.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum TrialError {
-    /// `/dev/kvm` cannot be opened.
-    Open(String),
-    /// It is another interface than ours.
-    Version(i32),
-    /// It cannot do something that is needed.
-    Missing(&'static str),
-    /// A call failed.
-    Call(&'static str, String),
-    /// The guest's memory.
-    Memory(String),
-    /// The guest ended otherwise than by its last instruction.
-    Exit(String),
-}
-
-impl std::fmt::Display for TrialError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Open(why) => write!(f, "/dev/kvm: {why}"),
-            Self::Version(found) => write!(f, "/dev/kvm has version {found} instead of 12"),
-            Self::Missing(what) => write!(f, "/dev/kvm has no {what}"),
-            Self::Call(call, why) => write!(f, "{call}: {why}"),
-            Self::Memory(why) => f.write_str(why),
-            Self::Exit(why) => f.write_str(why),
-        }
-    }
-}
-
-impl From<MemoryError> for TrialError {
-    fn from(error: MemoryError) -> Self {
-        Self::Memory(error.to_string())
-    }
-}
-
 /// A virtual machine, ready to run any number of pieces of code.
 pub(crate) struct Trial {
     vcpu: VcpuFd,
@@ -88,9 +42,8 @@ pub(crate) struct Trial {
 
 impl Trial {
     /// Opens `/dev/kvm` and makes the machine.
-    pub(crate) fn new() -> Result<Self, TrialError> {
-        let kvm = Kvm::new().map_err(|error| TrialError::Open(why_closed(error)))?;
-        check(&kvm)?;
+    pub(crate) fn new() -> Result<Self, KvmError> {
+        let kvm = device::open()?;
         let vm = kvm.create_vm().map_err(call("KVM_CREATE_VM"))?;
         let memory = memory()?;
         let (host, length) = memory.host_range()?;
@@ -126,53 +79,23 @@ impl Trial {
     }
 
     /// Runs `code` at ring 0 in 64-bit mode to its end.
-    pub(crate) fn run(&mut self, code: &[u8]) -> Result<(), TrialError> {
+    pub(crate) fn run(&mut self, code: &[u8]) -> Result<(), KvmError> {
         self.memory.write(CODE, code)?;
         self.memory.write(CODE + code.len() as u64, &[HALT])?;
         set_registers(&self.vcpu)?;
         match self.vcpu.run() {
             Ok(VcpuExit::Hlt) => Ok(()),
-            Ok(VcpuExit::InternalError) => Err(TrialError::Exit("KVM gives up on it".to_owned())),
-            Ok(VcpuExit::Shutdown) => Err(TrialError::Exit("it faults".to_owned())),
-            Ok(other) => Err(TrialError::Exit(format!("it ends with {other:?}"))),
+            Ok(VcpuExit::InternalError) => Err(KvmError::Exit("KVM gives up on it".to_owned())),
+            Ok(VcpuExit::Shutdown) => Err(KvmError::Exit("it faults".to_owned())),
+            Ok(other) => Err(KvmError::Exit(format!("it ends with {other:?}"))),
             Err(error) => Err(call("KVM_RUN")(error)),
         }
     }
 }
 
-/// A failed call, by its name in the interface's documentation.
-fn call(name: &'static str) -> impl Fn(Error) -> TrialError {
-    move |error| TrialError::Call(name, std::io::Error::from(error).to_string())
-}
-
-/// Why it cannot be opened, and what helps.
-fn why_closed(error: Error) -> String {
-    let error = std::io::Error::from(error);
-    let remedy = match error.kind() {
-        ErrorKind::NotFound => {
-            "the host has no hardware virtualization, or its kvm module is not loaded"
-        }
-        ErrorKind::PermissionDenied => "join the group that owns it, often `kvm`",
-        _ => return error.to_string(),
-    };
-    format!("{error} ({remedy})")
-}
-
-fn check(kvm: &Kvm) -> Result<(), TrialError> {
-    let version = kvm.get_api_version();
-    if version.cast_unsigned() != KVM_API_VERSION {
-        return Err(TrialError::Version(version));
-    }
-    let mut needed = NEEDED.iter();
-    match needed.find(|(capability, _)| !kvm.check_extension(*capability)) {
-        Some((_, what)) => Err(TrialError::Missing(what)),
-        None => Ok(()),
-    }
-}
-
 /// A few pages with the tables in them.
-fn memory() -> Result<GuestMemory, TrialError> {
-    let fail = |error: rustix::io::Errno| TrialError::Memory(error.to_string());
+fn memory() -> Result<GuestMemory, KvmError> {
+    let fail = |error: rustix::io::Errno| KvmError::Memory(error.to_string());
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     let file = rustix::fs::memfd_create("husk-kvm-probe", flags).map_err(fail)?;
     rustix::fs::ftruncate(&file, SPAN).map_err(fail)?;
@@ -185,7 +108,7 @@ fn memory() -> Result<GuestMemory, TrialError> {
 }
 
 /// 64-bit mode, ring 0, flat segments, no interrupts.
-fn set_registers(vcpu: &VcpuFd) -> Result<(), TrialError> {
+fn set_registers(vcpu: &VcpuFd) -> Result<(), KvmError> {
     let mut special = vcpu.get_sregs().map_err(call("KVM_GET_SREGS"))?;
     let code = kvm_segment {
         limit: u32::MAX,
@@ -235,14 +158,6 @@ fn set_registers(vcpu: &VcpuFd) -> Result<(), TrialError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_closed_device_says_what_helps() {
-        let reason = |number| why_closed(Error::new(number));
-        assert!(reason(2).contains("module"), "ENOENT");
-        assert!(reason(13).contains("group"), "EACCES");
-        assert!(!reason(12).is_empty());
-    }
 
     #[test]
     fn the_tables_lead_from_one_to_the_next() {

@@ -119,6 +119,14 @@ impl GuestMemory {
         self.span
     }
 
+    /// Bytes of it that the host has given so far.
+    #[must_use]
+    pub fn touched_bytes(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = self.file.metadata();
+        metadata.map_or(0, |metadata| metadata.blocks() * 512)
+    }
+
     /// Its regions, by ascending address; the first begins at zero.
     #[must_use]
     pub fn regions(&self) -> &[Region] {

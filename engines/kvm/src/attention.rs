@@ -1,0 +1,46 @@
+//! How Husk's own kernel on real privilege is called: by an interrupt.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use guest_abi::cell::INTERRUPT_VECTOR;
+use machine_bells::Attention;
+use machine_bus::Message;
+
+use crate::interrupts;
+use crate::vm::Vm;
+
+/// A store here is an interrupt for the local controller in bits 12 to 19, physical
+/// destination (SDM vol. 3, 11.11.1).
+const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
+
+/// The local interrupt controller of the first virtual CPU.
+#[derive(Debug)]
+pub(crate) struct LocalController(pub(crate) Arc<Vm>);
+
+impl LocalController {
+    /// One interrupt: fixed delivery, edge-triggered.
+    fn call(&self) {
+        let message = Message {
+            address: MESSAGE_ADDRESS,
+            data: u32::from(INTERRUPT_VECTOR),
+        };
+        interrupts::send(&self.0, message);
+    }
+}
+
+impl Attention for LocalController {
+    /// It waits in `hlt`, so an interrupt ends that as it interrupts running code.
+    fn wake(&self, _: &AtomicU32) {
+        self.call();
+    }
+
+    fn interrupt(&self) {
+        self.call();
+    }
+
+    /// Nothing to do: virtual CPUs are threads of the monitor and stop with it.
+    fn stop(&self) {}
+
+    fn go_on(&self) {}
+}
