@@ -30,6 +30,8 @@ pub(crate) enum Verb {
 pub(crate) enum EngineChoice {
     /// The first that runs the program fast
     Auto,
+    /// The processor's hardware virtualization, by /dev/kvm
+    Kvm,
     /// A sandboxed process, no privilege needed
     Paravirt,
 }

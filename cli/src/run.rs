@@ -61,7 +61,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     raise_file_limit();
     let held = signals::hold();
     let config = configuration(options)?;
-    let engine = choice::engine(options.engine)?;
+    let engine = choice::engine(options.engine);
     let platform = engine.platform();
     let image = engine.maps_image().then(Image::open).transpose()?;
     let creation = engine.create(Resources {
@@ -119,8 +119,11 @@ fn with_memory(facts: Facts, platform: Platform, memory: &GuestMemory) -> Facts 
         return Facts { span, ..facts };
     }
     let mut ram = [RamRange::default(); RAM_RANGES_MAX];
-    for (slot, (start, length)) in ram.iter_mut().zip([(0, memory.span())]) {
-        *slot = RamRange { start, length };
+    for (slot, region) in ram.iter_mut().zip(memory.regions()) {
+        *slot = RamRange {
+            start: region.guest,
+            length: region.length,
+        };
     }
     let span = layout::RAM_SPAN;
     Facts { ram, span, ..facts }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use guest_abi::cell::INTERRUPT_VECTOR;
+use guest_abi::bare::VECTOR_MONITOR;
 use machine_bells::Attention;
 use machine_bus::Message;
 
@@ -23,7 +23,7 @@ impl LocalController {
     fn call(&self) {
         let message = Message {
             address: MESSAGE_ADDRESS,
-            data: u32::from(INTERRUPT_VECTOR),
+            data: u32::from(VECTOR_MONITOR),
         };
         interrupts::send(&self.0, message);
     }

@@ -37,7 +37,7 @@ mod vcpu;
 mod vm;
 mod write_events;
 
-use engine_contract::{Creation, Engine, EngineError, Probe, Resources};
+use engine_contract::{Creation, Engine, EngineError, Platform, Probe, Resources};
 
 use crate::creation::KvmCreation;
 
@@ -56,6 +56,10 @@ impl Engine for Kvm {
 
     fn maps_image(&self) -> bool {
         false
+    }
+
+    fn platform(&self) -> Platform {
+        Platform::Bare
     }
 
     fn create(&self, resources: Resources<'_>) -> Result<Box<dyn Creation>, EngineError> {

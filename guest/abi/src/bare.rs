@@ -8,7 +8,8 @@ pub const PORT_RING: u16 = 0xb00;
 /// Port: `out dx, eax` ends the machine. What there is to say is in the report.
 pub const PORT_END: u16 = 0xb04;
 
-/// The vector by which the monitor interrupts a virtual CPU or wakes it.
+/// The vector by which the monitor interrupts a virtual CPU or wakes it: a fixed, edge-triggered
+/// interrupt at its local controller.
 pub const VECTOR_MONITOR: u8 = 0xf0;
 /// The vector of the local timer.
 pub const VECTOR_TIMER: u8 = 0xf1;

@@ -39,9 +39,6 @@ pub const ALLOWED_SYSTEM_CALLS: [(&str, &str); 7] = [
 
 /// The signal by which the monitor interrupts a running virtual CPU: `SIGUSR1`.
 pub const INTERRUPT_SIGNAL: i32 = 10;
-/// The interrupt vector by which the monitor wakes or interrupts the virtual CPU where the
-/// kernel runs on real privilege: a fixed, edge-triggered interrupt at its local controller.
-pub const INTERRUPT_VECTOR: u8 = 0xf0;
 
 /// Called for every signal the host delivers to the cell, on the alternate stack:
 /// signal number, `siginfo_t *`, `ucontext_t *`. Returning resumes what was interrupted.

@@ -139,6 +139,6 @@ fn doorbells_call_husk_s_kernel_by_its_vector() {
             signals.post(15);
         }
     });
-    assert_eq!(came, [guest_abi::cell::INTERRUPT_VECTOR; 3]);
+    assert_eq!(came, [guest_abi::bare::VECTOR_MONITOR; 3]);
     assert_eq!(page.signals.load(Ordering::SeqCst), 1 << 14);
 }
