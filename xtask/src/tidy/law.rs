@@ -73,7 +73,7 @@ const LAW: &[Rule] = &[
     },
     Rule {
         from: "boot",
-        may_use: &["machine/memory", "guest/config"],
+        may_use: &["machine/memory", "machine/bus", "x86/state", "guest/config"],
     },
     Rule {
         from: "cli",
