@@ -47,6 +47,10 @@ const LAW: &[Rule] = &[
         may_use: &[],
     },
     Rule {
+        from: "machine/acpi",
+        may_use: &["machine/bus"],
+    },
+    Rule {
         from: "machine/bells",
         may_use: &["machine/bus", "machine/memory"],
     },
