@@ -157,7 +157,7 @@ fn virtio_device(unit: u32, virtio: &Virtio) -> Vec<u8> {
 fn memory_fixed(window: &Window) -> Box<dyn Aml> {
     match (u32::try_from(window.start.0), u32::try_from(window.length)) {
         (Ok(start), Ok(length)) => Box::new(Memory32Fixed::new(true, start, length)),
-        _ => memory_window(window),
+        _ => Box::new(HighMemory(*window)),
     }
 }
 
@@ -174,6 +174,23 @@ fn device(name: &str, kind: &dyn Aml, unit: u32, children: &[&dyn Aml]) -> Vec<u
     let mut bytes = Vec::new();
     Device::new(name.into(), all).to_aml_bytes(&mut bytes);
     bytes
+}
+
+/// Memory beyond the narrow form, consumed and not handed on (ACPI 6.5, 6.4.3.5.1).
+struct HighMemory(Window);
+
+impl Aml for HighMemory {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        let Window { start, length } = self.0;
+        let last = start.0.saturating_add(length.saturating_sub(1));
+        sink.byte(0x8a);
+        sink.word(0x2b);
+        // Memory; consumed, both ends fixed; writable, not cached.
+        sink.vec(&[0, 0b1101, 1]);
+        for field in [0, start.0, last, 0, length] {
+            sink.qword(field);
+        }
+    }
 }
 
 /// An interrupt of the ISA bus: edge-triggered, active high (ACPI 6.5, 6.4.2.1).
