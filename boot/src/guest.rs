@@ -13,6 +13,11 @@ use crate::ram::{Ram, Range};
 /// Most modules of a guest.
 pub const MODULES_MAX: usize = 64;
 
+/// What a PC's firmware leaves for others, and where in there it says how many KiB lie below
+/// its own.
+const BIOS_DATA: u64 = 0x400;
+const BIOS_DATA_END: u64 = 0x500;
+const BASE_MEMORY: u64 = 0x413;
 /// The stack of the first instructions ends here; most kernels bring their own.
 pub(crate) const STACK: u64 = 0x6000;
 /// Descriptor table.
@@ -89,12 +94,32 @@ impl<'a> Guest<'a> {
         }
         let mut claims = Claims::new(self.ram);
         for (what, start, end) in [
+            ("the firmware's data", BIOS_DATA, BIOS_DATA_END),
             ("the boot information", INFO_START, INFO_END),
             ("the command line", TEXT_START, TEXT_END),
         ] {
             claims.take(what, start, end.saturating_sub(start))?;
         }
         Ok(claims)
+    }
+
+    /// Says in the firmware's place how much memory lies below it; Xen and others believe no
+    /// one else.
+    pub(crate) fn write_bios_data(&self, memory: &GuestMemory) -> Result<(), BootError> {
+        let base = u16::try_from(self.base_memory()).unwrap_or(u16::MAX);
+        Ok(memory.write(BASE_MEMORY, &base.to_le_bytes())?)
+    }
+
+    /// KiB of memory from address 0 on, below what a PC has there.
+    pub(crate) fn base_memory(&self) -> u64 {
+        self.kilobytes_from(0)
+    }
+
+    /// KiB of memory from `start` on, up to the first hole.
+    pub(crate) fn kilobytes_from(&self, start: u64) -> u64 {
+        let mut ranges = self.ram.usable();
+        let range = ranges.find(|range| range.start() == start);
+        range.map_or(0, |range| range.length() >> 10)
     }
 
     pub(crate) const fn too_many_modules(&self, limit: usize) -> BootError {

@@ -129,6 +129,7 @@ pub fn load(memory: &GuestMemory, guest: &Guest<'_>) -> Result<CpuState, BootErr
     header.code32_start = low(body.place.start());
     header.cmd_line_ptr = Texts::new(memory).put(&command_line)?.into();
     let is_64 = has_64_bit_entry(header);
+    guest.write_bios_data(memory)?;
     memory.write(INFO, &zero_page(guest, &bytes))?;
     enter(memory, body.place.start(), is_64)
 }

@@ -18,7 +18,7 @@ use crate::executable::{self, Executable};
 use crate::guest::{
     BELOW_4G, COMMAND_LINE_MAX, Guest, INFO, MAP, MODULE, MODULE_LIST, SEGMENT, Texts,
 };
-use crate::ram::{ABOVE_LEGACY, Entry, LEGACY};
+use crate::ram::{ABOVE_LEGACY, Entry};
 
 /// The header lies in this many bytes of the file, at a multiple of four.
 pub(crate) const SEARCHED: usize = 8192;
@@ -234,11 +234,10 @@ fn write_information(
     let modules = load_modules(memory, guest, claims, &mut texts)?;
     let map = guest.ram.map(guest.acpi.map(|acpi| acpi.tables));
     let map: Vec<MapEntry> = map.iter().map(map_entry).collect();
-    let (memory_lower, memory_upper) = memory_sizes(guest);
     let mut information = Information {
         flags: (MEMORY | COMMAND_LINE | MODULES | MEMORY_MAP | NAME).into(),
-        memory_lower,
-        memory_upper,
+        memory_lower: low(guest.base_memory()),
+        memory_upper: low(guest.kilobytes_from(ABOVE_LEGACY)),
         command_line: command_line.into(),
         module_count: (modules.len() as u32).into(),
         modules: low(MODULE_LIST),
@@ -251,6 +250,7 @@ fn write_information(
         information.flags |= SCREEN;
         information.screen = text_screen();
     }
+    guest.write_bios_data(memory)?;
     memory.write(INFO, information.as_bytes())?;
     memory.write(MAP, map.as_bytes())?;
     Ok(memory.write(MODULE_LIST, modules.as_bytes())?)
@@ -297,16 +297,6 @@ fn map_entry(entry: &Entry) -> MapEntry {
         length: entry.range.length().into(),
         kind: (entry.kind as u32).into(),
     }
-}
-
-/// KiB from address 0 on, and from 1 MiB on up to the first hole.
-fn memory_sizes(guest: &Guest<'_>) -> (U32, U32) {
-    let from = |start| {
-        let mut ranges = guest.ram.usable();
-        let range = ranges.find(|range| range.start() == start);
-        range.map_or(0, |range| range.length() >> 10)
-    };
-    (low(from(0).min(LEGACY >> 10)), low(from(ABOVE_LEGACY)))
 }
 
 /// 80 by 25 characters, 16 bits each, in the colours of EGA.

@@ -143,6 +143,7 @@ fn write_info(
         map_count: (map.len() as u32).into(),
         reserved: 0.into(),
     };
+    guest.write_bios_data(memory)?;
     memory.write(INFO, info.as_bytes())?;
     memory.write(MAP, map.as_bytes())?;
     Ok(memory.write(MODULE_LIST, modules.as_bytes())?)

@@ -278,7 +278,7 @@ fn machines() {
             assert!(refusal(&case).contains("--memory"));
         }
         case.ram = Ram::new(&[(MIB, MIB)]).unwrap();
-        assert!(refusal(&case).contains("the boot information"));
+        assert!(refusal(&case).contains("the firmware's data"));
         // More than the mapping has.
         case.ram = Ram::new(&[(0, 1 << 40)]).unwrap();
         case.modules = vec![vec![1]];

@@ -44,6 +44,15 @@ fn check_descriptors(case: &Case, state: &CpuState) {
     assert_eq!(state.rflags, 2, "no interrupts");
 }
 
+#[test]
+fn every_kernel_finds_what_firmware_says_of_its_memory() {
+    for kernel in [bzimage(), pvh(), multiboot_flat()] {
+        let case = Case::new(kernel);
+        case.start().unwrap();
+        assert_eq!(case.number(0x413, 2), 640);
+    }
+}
+
 /// As the processor would.
 fn translate(case: &Case, state: &CpuState, linear: u64) -> u64 {
     let root = case.number(state.control.cr3 + (linear >> 39) * 8, 8);
