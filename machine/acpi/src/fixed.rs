@@ -47,7 +47,9 @@ pub(crate) fn fadt(board: &Board, facs: u32, dsdt: u32) -> Vec<u8> {
         .flag(Flags::ResetRegSup)
         .firmware_ctrl_32(facs)
         .dsdt_64(dsdt.into());
+    // Xen, as older systems do, wants both widths of a pointer to say the same.
     table.dsdt = dsdt.into();
+    table.x_firmware_ctrl = u64::from(facs).into();
     table.sci_int = u16::from(power.interrupt).into();
     table.pm1a_evt_blk = u32::from(power.event.0).into();
     table.pm1a_cnt_blk = u32::from(power.control.0).into();
