@@ -1,10 +1,38 @@
-//! Puts the kernel and its configuration into a machine's memory.
+//! Puts a kernel and what it is told into a machine's memory.
 //!
-//! The kernel is an ordinary ELF file, embedded here by the build script. Its segments
+//! Other people's kernels speak one of three protocols: [`linux`], [`pvh`] and [`multiboot`];
+//! [`detect`] says which, and [`start`] loads a [`Guest`] and answers with the state of the
+//! first virtual CPU. Files are hostile: nothing here panics, indexes or believes a number
+//! before it is checked, and what goes where is settled (`claims`) before it is written. Which
+//! memory and which tables the machine has is the caller's decision.
+//!
+//! Husk's own kernel ([`KERNEL`], [`load`]) is an ordinary ELF file, embedded here by the build script. Its segments
 //! go to guest-physical memory at the distance they have in linear space; where the engine
 //! maps the image, those that are never written stay in the file of the running program,
 //! which holds the kernel at a page's start. The boot information says where everything is.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod claims;
+mod cpu;
+mod detect;
+mod error;
+mod executable;
+mod guest;
+mod image;
+pub mod linux;
+pub mod multiboot;
+pub mod pvh;
+mod ram;
+
+pub use detect::{Protocol, detect, start};
+pub use error::BootError;
+pub use guest::{Acpi, Guest, MODULES_MAX, Module};
+pub use image::{Image, KERNEL_MAX, Part};
+pub use ram::{ABOVE_LEGACY, Entry, Kind, LEGACY, RANGES_MAX, Ram, Range};
 
 pub mod ring0;
 
@@ -17,7 +45,7 @@ use guest_abi::boot::{
 };
 use guest_abi::layout::{self, page_up};
 use guest_config::MachineConfig;
-use machine_memory::{GuestMemory, MemoryError};
+use machine_memory::GuestMemory;
 use zerocopy::IntoBytes;
 
 #[repr(C, align(4096))]
@@ -27,23 +55,6 @@ static ALIGNED: &PageAligned<[u8]> = &PageAligned(*include_bytes!(env!("HUSK_KER
 
 /// The kernel for Linux programs; begins at a page's start in the program's file as well.
 pub static KERNEL: &[u8] = &ALIGNED.0;
-
-/// A machine cannot be prepared.
-#[derive(Debug, thiserror::Error)]
-pub enum BootError {
-    /// The kernel's file is not one.
-    #[error("the kernel is damaged: {0}")]
-    Kernel(&'static str),
-    /// The configuration does not fit.
-    #[error("arguments and environment have {0} bytes, the limit is {limit}", limit = layout::CONFIG_MAX)]
-    ConfigTooLong(usize),
-    /// The configuration cannot be encoded.
-    #[error("the configuration cannot be encoded")]
-    Encode,
-    /// Guest memory.
-    #[error(transparent)]
-    Memory(#[from] MemoryError),
-}
 
 /// What the boot information needs besides the kernel and the configuration.
 #[derive(Clone, Copy, Debug)]

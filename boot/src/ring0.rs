@@ -58,8 +58,10 @@ pub fn start_state(memory: &GuestMemory, entry: u64) -> Result<CpuState, BootErr
     let (frames, image, image_directory) = (1, 2 + directories, 3 + directories);
     let mut tables = vec![[0u64; 512]; (4 + directories) as usize];
     let mut set = |table: u64, index: usize, value: u64| {
-        let table: &mut Table = &mut tables[table as usize];
-        table[index] = value;
+        let table = tables.get_mut(table as usize);
+        if let Some(entry) = table.and_then(|table: &mut Table| table.get_mut(index)) {
+            *entry = value;
+        }
     };
     set(0, index(FRAMES_BASE, 4), at(frames) | PRESENT_WRITABLE);
     set(0, index(KERNEL_BASE, 4), at(image) | PRESENT_WRITABLE);

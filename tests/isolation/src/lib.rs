@@ -9,6 +9,7 @@
 //! answer more chains than the ring can hold between two rings.
 #![forbid(unsafe_code)]
 
+mod kernels;
 mod random;
 mod ring;
 
@@ -21,10 +22,13 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 9] = [
     ("config", config),
     ("device_page", device_page),
     ("elf", elf),
+    ("kernel_linux", kernels::linux),
+    ("kernel_multiboot", kernels::multiboot),
+    ("kernel_pvh", kernels::pvh),
     ("fuse_console", backend_console::testing::fuzz_one),
     ("fuse_directory", backend_fs::testing::fuzz_one),
     ("virtio_queue", virtio_queue),

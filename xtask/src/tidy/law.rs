@@ -51,6 +51,10 @@ const LAW: &[Rule] = &[
         may_use: &[],
     },
     Rule {
+        from: "machine/acpi",
+        may_use: &["machine/bus"],
+    },
+    Rule {
         from: "machine/bells",
         may_use: &["machine/bus", "machine/memory"],
     },
@@ -77,7 +81,7 @@ const LAW: &[Rule] = &[
     },
     Rule {
         from: "boot",
-        may_use: &["machine/memory", "guest/config", "x86/state"],
+        may_use: &["machine/memory", "machine/bus", "x86/state", "guest/config"],
     },
     Rule {
         from: "cli",
