@@ -1,7 +1,8 @@
 //! Which pages the guest wrote.
 //!
-//! KVM notes what virtual CPUs write. What the monitor writes for its devices is not in
-//! it: who takes a picture of a running machine must note that itself.
+//! KVM notes what virtual CPUs write, the page tables that they walk, and some pages that they
+//! touch for the first time. What the monitor writes for its devices is not in it: who takes a picture of a running machine
+//! must note that itself.
 
 use std::sync::Arc;
 

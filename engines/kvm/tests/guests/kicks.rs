@@ -1,0 +1,80 @@
+//! Ending a run from outside.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use engine_contract::{Stop, VcpuId};
+
+use crate::code;
+use crate::harness::{Recorder, first, machine_with, needs_kvm};
+
+/// Far more than a kick takes: a test that waits so long has lost it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Kicks runs of this code, at various moments, each of which must end.
+fn kick_often(code: &[u8], times: u32) {
+    let mut machine = machine_with(code, 1);
+    let mut vcpu = first(&mut *machine);
+    let kick = vcpu.kick();
+    let (sender, receiver) = mpsc::channel();
+    let runner = thread::spawn(move || {
+        let world = Recorder::new(&*vcpu);
+        for _ in 0..times {
+            sender.send(vcpu.run(&world).unwrap()).unwrap();
+        }
+        assert_eq!(world.accesses(), []);
+    });
+    for turn in 0..times {
+        thread::sleep(Duration::from_micros(u64::from(turn % 8) * 300));
+        kick.kick();
+        assert_eq!(receiver.recv_timeout(PATIENCE), Ok(Stop::Kicked));
+    }
+    runner.join().unwrap();
+    // It is gone now.
+    kick.kick();
+}
+
+#[test]
+fn a_guest_that_spins_without_interrupts_is_stopped() {
+    needs_kvm!("kick of a spinning guest");
+    kick_often(code::spin(), 64);
+}
+
+#[test]
+fn a_guest_that_sleeps_without_interrupts_is_stopped() {
+    needs_kvm!("kick of a sleeping guest");
+    kick_often(code::sleep(), 64);
+}
+
+#[test]
+fn a_kick_before_a_run_ends_it_at_once_and_only_it() {
+    needs_kvm!("early kick");
+    let mut machine = machine_with(code::strings(), 1);
+    let mut vcpu = first(&mut *machine);
+    let world = Recorder::new(&*vcpu);
+    vcpu.kick().kick();
+    vcpu.kick().kick();
+    assert_eq!(vcpu.run(&world).unwrap(), Stop::Kicked);
+    assert_eq!(world.accesses(), []);
+    assert_eq!(vcpu.run(&world).unwrap(), Stop::Kicked);
+    assert_eq!(world.accesses().len(), 12);
+}
+
+#[test]
+fn one_that_waits_to_be_started_can_be_kicked() {
+    needs_kvm!("kick before start");
+    let mut machine = machine_with(code::spin(), 2);
+    let mut vcpu = machine.vcpu(VcpuId(1)).unwrap();
+    let kick = vcpu.kick();
+    let (sender, receiver) = mpsc::channel();
+    let runner = thread::spawn(move || {
+        let world = Recorder::new(&*vcpu);
+        sender.send(vcpu.run(&world).unwrap()).unwrap();
+        assert!(vcpu.state().unwrap().events.awaits_startup);
+    });
+    thread::sleep(Duration::from_millis(20));
+    kick.kick();
+    assert_eq!(receiver.recv_timeout(PATIENCE), Ok(Stop::Kicked));
+    runner.join().unwrap();
+}
