@@ -221,8 +221,8 @@ pub trait DirtyLog: Send + Sync {
     /// When the engine refuses.
     fn enable(&self, on: bool) -> Result<(), EngineError>;
 
-    /// The pages written since the last call, a bit each, of the whole memory from its first
-    /// page on; lowest bit first.
+    /// The pages written since the last call, and perhaps some that were only touched: a bit
+    /// each, lowest first, in the order of the memory's file, which has no hole.
     ///
     /// # Errors
     /// When nothing is noted.

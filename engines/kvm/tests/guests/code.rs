@@ -128,6 +128,28 @@ guest!(
 );
 
 guest!(
+    /// Lets its local timer come as vector 0x40 in deadline mode, in 100,000 ticks, three times.
+    wait_for_deadlines,
+    "mov ebx, 0xfee00000",
+    "mov dword ptr [rbx + 0xf0], 0x1ff",
+    "mov dword ptr [rbx + 0x320], 0x40040",
+    "mov esi, 3",
+    "2: cli",
+    "mfence",
+    "rdtsc",
+    "add eax, 100000",
+    "adc edx, 0",
+    "mov ecx, 0x6e0",
+    "wrmsr",
+    "sti",
+    "hlt",
+    "dec esi",
+    "jnz 2b",
+    "out 0xf4, al",
+    "2: jmp 2b",
+);
+
+guest!(
     /// The end of every handler of an interrupt; `al` is the vector.
     handle,
     "out 0xf5, al",

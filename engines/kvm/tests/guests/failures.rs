@@ -18,8 +18,6 @@ fn a_triple_fault_is_reported() {
     let world = Recorder::new(&*vcpu);
     assert_eq!(vcpu.run(&world).unwrap(), Stop::TripleFault);
     assert_eq!(world.accesses(), []);
-    let st = vcpu.state().unwrap();
-    println!("{}", x86_listing::describe(&st, &[]));
     // It can be started anew.
     machine.memory().write(0x1_0000, code::spin()).unwrap();
     vcpu.set_state(&start()).unwrap();

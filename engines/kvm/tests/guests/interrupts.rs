@@ -113,6 +113,13 @@ fn a_wire_that_stays_high_interrupts_again() {
 }
 
 #[test]
+fn the_local_timer_keeps_deadlines() {
+    needs_kvm!("deadlines");
+    let mut machine = machine_with(code::wait_for_deadlines(), 1);
+    assert_eq!(vectors(&mut *machine, |_| {}), [0x40; 3]);
+}
+
+#[test]
 fn inputs_that_do_not_exist_lead_nowhere() {
     needs_kvm!("no input");
     let machine = machine_with(code::spin(), 1);

@@ -5,7 +5,7 @@ use std::thread;
 use engine_contract::{Stop, VcpuId};
 
 use crate::code;
-use crate::harness::{Access, Recorder, first, machine_with, needs_kvm, run};
+use crate::harness::{Access, Recorder, first, machine_with, needs_kvm, run, start};
 
 #[test]
 fn the_first_processor_starts_the_second() {
@@ -33,6 +33,17 @@ fn the_first_processor_starts_the_second() {
     assert_eq!(accesses, [Access::Out(0xf7, vec![1])]);
     assert!(!state.events.awaits_startup);
     assert_eq!(state.segments.cs.base, 0x2_0000);
+}
+
+#[test]
+fn a_processor_with_a_state_needs_no_start() {
+    needs_kvm!("start by state");
+    let mut machine = machine_with(code::strings(), 2);
+    let mut two = machine.vcpu(VcpuId(1)).unwrap();
+    two.set_state(&start()).unwrap();
+    let world = Recorder::new(&*two);
+    run(&mut *two, &world);
+    assert_eq!(world.accesses().len(), 12);
 }
 
 #[test]
