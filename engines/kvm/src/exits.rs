@@ -94,7 +94,9 @@ mod tests {
             bytes.extend([0; 4]);
             bytes.extend(name.as_bytes());
         }
-        values.map(|value| bytes.extend(value.to_ne_bytes()));
+        for value in values {
+            bytes.extend(value.to_ne_bytes());
+        }
         bytes
     }
 
