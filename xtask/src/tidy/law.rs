@@ -62,9 +62,14 @@ const LAW: &[Rule] = &[
         from: "engines/*",
         may_use: &["engines/contract", "x86/state", "machine/*", "host"],
     },
+    // `devices/pci` is a bus, on which other devices are functions.
+    Rule {
+        from: "devices/pci",
+        may_use: &["machine/*"],
+    },
     Rule {
         from: "devices/*",
-        may_use: &["machine/*", "backends/fs"],
+        may_use: &["machine/*", "devices/pci", "backends/fs", "backends/block"],
     },
     // `backends/fs` holds the seam that every FUSE service speaks.
     Rule {
