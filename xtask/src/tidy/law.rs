@@ -71,6 +71,10 @@ const LAW: &[Rule] = &[
         from: "devices/*",
         may_use: &["machine/*", "devices/pci", "backends/fs", "backends/block"],
     },
+    Rule {
+        from: "backends/block",
+        may_use: &["host"],
+    },
     // `backends/fs` holds the seam that every FUSE service speaks.
     Rule {
         from: "backends/*",
