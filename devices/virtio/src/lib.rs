@@ -1,7 +1,7 @@
 //! virtio devices as the machine sees them.
 //!
-//! * [`VirtioDevice`]: what a device is, whatever carries its registers. [`console`], [`rng`]
-//!   and [`fs`] are such devices.
+//! * [`VirtioDevice`]: what a device is, whatever carries its registers. [`block`], [`console`],
+//!   [`rng`] and [`fs`] are such devices.
 //! * [`VirtioPci`], [`VirtioMmio`]: the transports, as chips on a bus.
 //! * [`Virtqueue`], [`Workers`]: what devices work with: rings, and threads that are woken
 //!   by the driver's notifications. A virtual CPU never waits for a request.
@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod block;
 pub mod console;
 mod device;
 pub mod fs;

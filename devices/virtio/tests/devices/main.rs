@@ -1,6 +1,7 @@
 //! Devices under a driver of our own: real rings in guest memory, through both transports.
 
 mod access;
+mod block;
 mod console;
 mod driver;
 mod fs;
