@@ -1,0 +1,98 @@
+//! The file system device behind a transport.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backend_fs::service::FuseService;
+
+use super::chain::answer;
+use super::{TAG_SIZE, tag_bytes};
+use crate::device::{Activation, VirtioDevice, read_bytes};
+use crate::worker::Workers;
+
+const ID: u32 = 26;
+/// Largest number of descriptors of a queue.
+const QUEUE_SIZE: u16 = 256;
+
+/// A service, which waits here while the device is not active.
+type Service = Arc<Mutex<Box<dyn FuseService>>>;
+
+/// A file system: queue 0 is for urgent requests, every other one for ordinary requests; each
+/// has a service and a thread of its own, and answers in order.
+pub struct FileSystem {
+    tag: [u8; TAG_SIZE],
+    services: Vec<Service>,
+    workers: Workers,
+}
+
+impl fmt::Debug for FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSystem")
+            .field("tag", &self.tag)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FileSystem {
+    /// A file system that drivers know as `tag`, at most 36 bytes; a service for the urgent
+    /// queue, and one for each request queue.
+    pub fn new(
+        tag: &str,
+        urgent: Box<dyn FuseService>,
+        requests: Vec<Box<dyn FuseService>>,
+    ) -> Self {
+        let services = std::iter::once(urgent).chain(requests);
+        Self {
+            tag: tag_bytes(tag),
+            services: services
+                .map(|service| Arc::new(Mutex::new(service)))
+                .collect(),
+            workers: Workers::default(),
+        }
+    }
+}
+
+impl VirtioDevice for FileSystem {
+    fn id(&self) -> u32 {
+        ID
+    }
+
+    fn features(&self) -> u64 {
+        0
+    }
+
+    fn queue_sizes(&self) -> Vec<u16> {
+        vec![QUEUE_SIZE; self.services.len()]
+    }
+
+    fn config_size(&self) -> u32 {
+        TAG_SIZE as u32 + 4
+    }
+
+    fn read_config(&self, offset: u64, data: &mut [u8]) {
+        let requests = (self.services.len() as u32).saturating_sub(1);
+        let config = [&self.tag[..], &requests.to_le_bytes()].concat();
+        read_bytes(&config, offset, data);
+    }
+
+    fn activate(&mut self, activation: Activation) -> io::Result<()> {
+        for (number, service) in self.services.iter().enumerate() {
+            let Some(queue) = activation.queue(number) else {
+                continue;
+            };
+            let (service, memory) = (Arc::clone(service), activation.memory.clone());
+            let notifier = Arc::clone(queue.notifier());
+            let name = format!("virtio-fs-{number}");
+            self.workers.start(&name, &notifier, move |stop| {
+                let mut service = service.lock().unwrap_or_else(PoisonError::into_inner);
+                queue.drain(stop, |chain| answer(chain, &memory, service.as_mut()));
+            })?;
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.workers.stop();
+    }
+}
