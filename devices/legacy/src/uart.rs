@@ -203,6 +203,11 @@ impl Uart {
         !self.loopback() && self.state.modem_control & MCR_OUT2 != 0
     }
 
+    /// The DTR pin: the guest is ready for its peer. Not set during loopback.
+    pub fn dtr(&self) -> bool {
+        !self.loopback() && self.state.modem_control & MCR_DTR != 0
+    }
+
     /// When the interrupt may rise by itself: at the character timeout.
     pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
         let enabled = self.state.interrupt_enable & IER_RECEIVED_DATA != 0;
