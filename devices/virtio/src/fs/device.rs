@@ -19,7 +19,8 @@ const QUEUE_SIZE: u16 = 256;
 type Service = Arc<Mutex<Box<dyn FuseService>>>;
 
 /// A file system: queue 0 is for urgent requests, queue 1 for all others; each has a thread
-/// of its own and is answered in order.
+/// of its own and is answered in order. Its state is that of its rings: which files the
+/// guest knows is the service's, and a new service does not know them.
 pub struct FileSystem {
     tag: [u8; TAG_SIZE],
     services: [Service; 2],
