@@ -256,4 +256,51 @@ proptest! {
             prop_assert!(read(&**disk, 0, SIZE as usize) == model);
         }
     }
+
+    /// Images with wrong bytes in their tables are refused or fail, and end nothing.
+    #[test]
+    fn damaged_images_are_survived(
+        changes in prop::collection::vec((0..5_u64, 0..112_u64, any::<u8>()), 1..4),
+        length in prop::option::weighted(0.3, 0..400_000_u64),
+    ) {
+        let bench = Bench::new();
+        let path = bench.qcow2("image", None);
+        let disk = opened(&path, Format::Qcow2, false).expect("it is fine");
+        write(&*disk, 1 << 20, &[3; 100_352]);
+        disk.flush().expect("it can be flushed");
+        drop(disk);
+        let mut bytes = fs::read(&path).expect("it is there");
+        for (cluster, at, value) in changes {
+            let at = (cluster * 65_536 + at) as usize % bytes.len();
+            bytes[at] = value;
+        }
+        bytes.truncate(length.map_or(bytes.len(), |length| length as usize));
+        fs::write(&path, bytes).expect("there is room");
+        if let Ok(disk) = opened(&path, Format::Qcow2, false) {
+            for offset in [0, 1 << 20, 2 << 20] {
+                let _ = disk.read_at(offset, &mut VecSink::new(70_144));
+                let _ = disk.write_at(offset, &mut SliceSource(&[1; 70_144]));
+            }
+            let _ = disk.write_zeroes(0, 4096, true);
+            let _ = disk.flush();
+        }
+    }
+
+    /// Reference counts of every width cover an image's own tables.
+    #[test]
+    fn fine_images_are_not_refused(order in 0..7_u32, cluster in 9..17_u32) {
+        let bench = Bench::new();
+        let path = bench.path("image");
+        let mut made = File::options();
+        let made = made.read(true).write(true).create(true).truncate(true).open(&path);
+        let storage = Storage::try_from(made.expect("there is room")).expect("it is a file");
+        let builder = Qcow2::<Storage>::create_builder(storage).size(SIZE);
+        let builder = builder.cluster_size(1 << cluster).refcount_width(1 << order);
+        builder.create().expect("there is room");
+        for round in 0..3 {
+            let disk = opened(&path, Format::Qcow2, false).expect("it is fine");
+            write(&*disk, round << 20, &[3; 300 << 10]);
+            disk.flush().expect("it can be flushed");
+        }
+    }
 }

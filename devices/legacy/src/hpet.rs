@@ -9,6 +9,7 @@
 //! rising edges in [`Hpet::take_edges`]. A write to a periodic timer's comparator sets the
 //! period; with "value set" in its configuration, it sets the comparator as well.
 
+use crate::time::Elapsing;
 use crate::{Nanos, StateError, require};
 
 /// Timers of the block.

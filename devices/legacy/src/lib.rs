@@ -39,7 +39,7 @@ pub mod uart;
 
 mod time;
 
-pub use time::Nanos;
+pub use machine_bus::Nanos;
 
 /// What the bus reads where nothing answers.
 const FLOATING: u8 = 0xff;

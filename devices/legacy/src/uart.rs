@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+use crate::time::Elapsing;
 use crate::{FLOATING, Nanos, StateError, require};
 
 /// Bytes that a FIFO holds.

@@ -31,8 +31,9 @@ const CONFIG_SIZE: u32 = 12;
 
 /// Where a machine's output goes.
 pub trait Output: Send {
-    /// Takes all of `bytes`; may wait, on the device's own thread. What cannot be written is
-    /// lost, as on a line that nobody listens to.
+    /// Takes all of `bytes`; may wait, on the device's own thread, but not for ever: a reset
+    /// of the device waits for it. What cannot be written is lost, as on a line that nobody
+    /// listens to.
     fn write(&mut self, bytes: &[u8]);
 }
 

@@ -235,14 +235,15 @@ impl Registers {
     /// A copy of the whole state. The device stops and starts again for it.
     pub(crate) fn save(&self) -> DeviceState {
         let mut inner = self.inner();
-        if inner.state.status & STATUS_DRIVER_OK != 0 {
-            self.pause(&mut inner);
+        self.pause(&mut inner);
+        let state = inner.state.clone();
+        if self.is_started(&state) && !self.signals.needs_reset() {
             self.activate(&mut inner);
         }
         DeviceState {
             needs_reset: self.signals.needs_reset(),
             generation: self.signals.generation(),
-            ..inner.state.clone()
+            ..state
         }
     }
 
@@ -257,11 +258,15 @@ impl Registers {
         inner.state = state.clone();
         self.signals.set_generation(state.generation);
         self.signals.set_needs_reset(state.needs_reset);
-        let started = STATUS_DRIVER_OK | STATUS_FEATURES_OK;
-        if state.status & started == started && !state.needs_reset {
+        if self.is_started(state) && !state.needs_reset {
             self.activate(&mut inner);
         }
         Ok(())
+    }
+
+    fn is_started(&self, state: &DeviceState) -> bool {
+        let started = STATUS_DRIVER_OK | STATUS_FEATURES_OK;
+        state.status & started == started
     }
 
     fn check(&self, state: &DeviceState) -> Result<(), StateError> {

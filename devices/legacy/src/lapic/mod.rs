@@ -1,7 +1,7 @@
 //! Local APIC in xAPIC mode (SDM vol. 3, chapter 11; the numbers below are its sections).
 //!
 //! Offsets are those of the 4 KiB page; every register is 32 bits wide at a multiple of 16.
-//! Interrupts come in by [`LocalApic::request`] (messages), [`LocalApic::raise`] (the
+//! Interrupts come in by [`LocalApic::deliver`], [`LocalApic::raise`] (the
 //! pins LINT0 and LINT1) and from the timer, whose clock runs at 1 GHz. What a processor has
 //! to take is [`LocalApic::pending`]; taking it is [`LocalApic::acknowledge`]. What a write
 //! asks of the outside is returned: an interrupt for processors, or an end of
@@ -142,6 +142,18 @@ impl LocalApic {
         }
         self.state.requested.set(vector, true);
         self.state.level.set(vector, level);
+    }
+
+    /// An interrupt that is meant for this processor arrives. What is not for the chip but for
+    /// the processor is returned: its mode; for a start, with the page in the vector.
+    pub fn deliver(&mut self, ipi: Ipi) -> Option<(Mode, u8)> {
+        match ipi.mode {
+            Mode::Fixed | Mode::LowestPriority => {
+                self.request(ipi.vector, ipi.level);
+                None
+            }
+            mode => self.state.on.then_some((mode, ipi.vector)),
+        }
     }
 
     /// A pin of the processor goes high: 0 for LINT0, 1 for LINT1. What that means is for the

@@ -1,5 +1,7 @@
 //! The registers of the page (SDM vol. 3, table 11-1), and what writing them asks for.
 
+use machine_bus::Message;
+
 use super::{LocalApic, LocalApicState, VECTOR_MIN, timer};
 use crate::{Nanos, StateError, require};
 
@@ -28,6 +30,11 @@ const ICR_LOGICAL: u64 = 1 << 11;
 const ICR_ASSERT: u64 = 1 << 14;
 const ICR_LEVEL: u64 = 1 << 15;
 const ICR_WRITABLE: u32 = 0x000c_cfff;
+
+/// Where messages to local APICs go, and the bits of the address that say to which.
+const MESSAGE_BASE: u64 = 0xfee0_0000;
+const MESSAGE_ADDRESS: u64 = 0x000f_ffff;
+const MESSAGE_LOGICAL: u64 = 1 << 2;
 
 /// How an interrupt is delivered (11.6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +94,29 @@ pub struct Ipi {
     pub mode: Mode,
     /// Which, or where to start.
     pub vector: u8,
+    /// It is level triggered: who sent it wants to hear of its end.
+    pub level: bool,
     /// For whom.
     pub destination: Destination,
+}
+
+impl Ipi {
+    /// What a message means (11.11). `None` for one that no local APIC understands: another
+    /// address, or a mode that does not exist.
+    pub fn from_message(message: Message) -> Option<Self> {
+        if message.address & !MESSAGE_ADDRESS != MESSAGE_BASE {
+            return None;
+        }
+        Some(Self {
+            mode: Mode::from_bits(message.data >> 8 & 7)?,
+            vector: message.data as u8,
+            level: u64::from(message.data) & ICR_LEVEL != 0,
+            destination: Destination::Named {
+                id: (message.address >> 12) as u8,
+                logical: message.address & MESSAGE_LOGICAL != 0,
+            },
+        })
+    }
 }
 
 /// What a write asks of the outside.
@@ -225,6 +253,7 @@ impl LocalApic {
         Some(Action::Send(Ipi {
             mode,
             vector,
+            level: false,
             destination,
         }))
     }

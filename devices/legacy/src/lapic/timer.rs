@@ -3,6 +3,7 @@
 
 use super::registers::LVT_TIMER;
 use super::{LocalApic, LocalApicState};
+use crate::time::Elapsing;
 use crate::{Nanos, StateError, require};
 
 const MODE_SHIFT: u32 = 17;

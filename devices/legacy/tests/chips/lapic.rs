@@ -1,7 +1,9 @@
 //! What drivers of a local APIC rely on, Linux's first.
 
 use device_legacy::Nanos;
+use device_legacy::ioapic::IoApic;
 use device_legacy::lapic::{Action, Deadline, Destination, Ipi, LocalApic, LocalApicState, Mode};
+use machine_bus::Message;
 
 const T0: Nanos = Nanos(0);
 
@@ -91,6 +93,7 @@ fn linux_starts_another_processor() {
         Some(Action::Send(Ipi {
             mode,
             vector,
+            level: false,
             destination,
         }))
     };
@@ -103,11 +106,39 @@ fn linux_starts_another_processor() {
     let others = Some(Action::Send(Ipi {
         mode: Mode::Fixed,
         vector: 0xfb,
+        level: false,
         destination: Destination::Others,
     }));
     assert_eq!(apic.write(0x300, 0xc00fb, T0), others);
     assert_eq!(apic.write(0x300, 0x400fb, T0), None);
     assert_eq!(apic.pending(), Some(0xfb));
+}
+
+#[test]
+fn an_io_apics_message_arrives_and_its_end_goes_back() {
+    let (mut apic, mut io) = (enabled(), IoApic::new());
+    for (index, value) in [(0x19, 3 << 24), (0x18, 0x8041)] {
+        assert_eq!((io.write(0, index), io.write(0x10, value)), (None, None));
+    }
+    let message = io.set_line(4, true).expect("it is not masked");
+    let ipi = Ipi::from_message(message).expect("it is for local APICs");
+    let Destination::Named { id, logical } = ipi.destination else {
+        panic!("{ipi:?}");
+    };
+    assert!(apic.is_meant(id, logical));
+    assert_eq!((apic.deliver(ipi), apic.acknowledge()), (None, Some(0x41)));
+    assert_eq!(apic.write(0xb0, 0, T0), Some(Action::End(0x41)));
+    assert_eq!(io.eoi(0x41), [message]);
+}
+
+#[test]
+fn messages_that_make_no_sense_are_none() {
+    let message = |address, data| Ipi::from_message(Message { address, data });
+    assert_eq!(message(0xfed0_0000, 0x41), None);
+    assert_eq!(message(1 << 32 | 0xfee0_0000, 0x41), None);
+    assert_eq!(message(0xfee0_0000, 0x341), None);
+    let nmi = message(0xfee0_0000, 0x400).expect("it makes sense");
+    assert_eq!(LocalApic::new(0).deliver(nmi), Some((Mode::Nmi, 0)));
 }
 
 #[test]

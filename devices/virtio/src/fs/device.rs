@@ -18,11 +18,12 @@ const QUEUE_SIZE: u16 = 256;
 /// A service, which waits here while the device is not active.
 type Service = Arc<Mutex<Box<dyn FuseService>>>;
 
-/// A file system: queue 0 is for urgent requests, every other one for ordinary requests; each
-/// has a service and a thread of its own, and answers in order.
+/// A file system: queue 0 is for urgent requests, queue 1 for all others; each has a thread
+/// of its own and is answered in order. Its state is that of its rings: which files the
+/// guest knows is the service's, and a new service does not know them.
 pub struct FileSystem {
     tag: [u8; TAG_SIZE],
-    services: Vec<Service>,
+    services: [Service; 2],
     workers: Workers,
 }
 
@@ -35,19 +36,30 @@ impl fmt::Debug for FileSystem {
 }
 
 impl FileSystem {
-    /// A file system that drivers know as `tag`, at most 36 bytes; a service for the urgent
-    /// queue, and one for each request queue.
-    pub fn new(
+    /// A file system that drivers know as `tag`, at most 36 bytes. The service answers both
+    /// queues, a request at a time: what is forgotten urgently is what was looked up.
+    pub fn new(tag: &str, service: Box<dyn FuseService>) -> Self {
+        let service = Arc::new(Mutex::new(service));
+        Self::of(tag, [Arc::clone(&service), service])
+    }
+
+    /// As [`FileSystem::new`], with a service of its own for the urgent queue: for those whose
+    /// ordinary requests may wait for long.
+    pub fn with_urgent(
         tag: &str,
         urgent: Box<dyn FuseService>,
-        requests: Vec<Box<dyn FuseService>>,
+        requests: Box<dyn FuseService>,
     ) -> Self {
-        let services = std::iter::once(urgent).chain(requests);
+        Self::of(
+            tag,
+            [urgent, requests].map(|service| Arc::new(Mutex::new(service))),
+        )
+    }
+
+    fn of(tag: &str, services: [Service; 2]) -> Self {
         Self {
             tag: tag_bytes(tag),
-            services: services
-                .map(|service| Arc::new(Mutex::new(service)))
-                .collect(),
+            services,
             workers: Workers::default(),
         }
     }
@@ -71,8 +83,8 @@ impl VirtioDevice for FileSystem {
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
-        let requests = (self.services.len() as u32).saturating_sub(1);
-        let config = [&self.tag[..], &requests.to_le_bytes()].concat();
+        let request_queues = 1_u32.to_le_bytes();
+        let config = [&self.tag[..], &request_queues].concat();
         read_bytes(&config, offset, data);
     }
 
@@ -85,8 +97,10 @@ impl VirtioDevice for FileSystem {
             let notifier = Arc::clone(queue.notifier());
             let name = format!("virtio-fs-{number}");
             self.workers.start(&name, &notifier, move |stop| {
-                let mut service = service.lock().unwrap_or_else(PoisonError::into_inner);
-                queue.drain(stop, |chain| answer(chain, &memory, service.as_mut()));
+                queue.drain(stop, |chain| {
+                    let mut service = service.lock().unwrap_or_else(PoisonError::into_inner);
+                    answer(chain, &memory, service.as_mut())
+                });
             })?;
         }
         Ok(())

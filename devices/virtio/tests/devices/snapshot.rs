@@ -15,10 +15,7 @@ fn an_active_device_goes_on_over_mmio() {
     let state = driver.access.chip.save();
     assert_eq!(state.device.queues[0].next_available, 21);
     driver.call(0, &[], &[8]);
-    let state = {
-        let _ = state;
-        driver.access.chip.save()
-    };
+    let state = driver.access.chip.save();
     let twin = Mmio::new(Box::new(Rng::new()), &driver.memory);
     twin.chip.restore(&state).unwrap();
     assert_eq!(twin.chip.save(), state);
@@ -40,6 +37,24 @@ fn an_active_device_goes_on_over_pci() {
     driver.access = twin;
     assert_eq!(driver.call(0, &[], &[8]).1, 8);
     assert!(driver.access.interrupted());
+}
+
+#[test]
+fn a_device_that_needs_a_reset_still_does() {
+    let mut driver = Driver::mmio(Rng::new(), 0);
+    driver.make_available(0, 99);
+    driver.kick(0);
+    crate::driver::wait_until("a need of a reset", || driver.access.status() & 64 != 0);
+    let state = driver.access.chip.save();
+    assert!(state.device.needs_reset);
+    let twin = Mmio::new(Box::new(Rng::new()), &driver.memory);
+    twin.chip.restore(&state).unwrap();
+    for chip in [&driver.access, &twin] {
+        driver.write(Driver::<Mmio>::areas(0)[1] + 2, &2_u16.to_le_bytes());
+        chip.notify(0);
+        assert_eq!(chip.status(), 0x4f);
+    }
+    assert_eq!(twin.chip.save().device.queues, state.device.queues);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Every file below an image (backing files, an external data file) is opened and locked as
 //! the image itself is.
 
+mod check;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
@@ -48,6 +50,9 @@ impl fmt::Debug for Qcow2Disk {
 
 impl Qcow2Disk {
     pub(crate) fn new(file: File, path: &Path, read_only: bool) -> io::Result<Self> {
+        if !read_only {
+            check::check(&file)?;
+        }
         let options = StorageOpenOptions::new().filename(path).write(!read_only);
         let storage = Storage::from_open_file(file, options)?;
         let builder = Qcow2::<Storage>::builder(storage).write(!read_only);
