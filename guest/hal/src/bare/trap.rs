@@ -7,12 +7,12 @@
 use core::fmt;
 use core::sync::atomic::Ordering;
 
-use guest_abi::bare::{VECTOR_MONITOR, VECTOR_SPURIOUS, VECTOR_TIMER};
+use guest_abi::bare::{VECTOR_SPURIOUS, VECTOR_TIMER};
 use guest_abi::layout::{APP_END, RAM_BASE, RAM_SPAN_MAX};
 use guest_abi::vcpu::PENDING_TIMER;
 
 use super::memory::{self, Answer};
-use super::{VCPU, apic, cpu};
+use super::{VCPU, apic, cpu, entry, platform};
 use crate::boot::vcpu_page;
 use crate::context::{USER_CS, USER_SS};
 use crate::report::{self, End};
@@ -122,6 +122,7 @@ pub(super) extern "C" fn inside(frame: &mut KernelFrame) {
         vector if vector >= FIRST_INTERRUPT => {
             note(vector);
             VCPU.pending.store(1, Ordering::SeqCst);
+            frame.rip = entry::behind_sleep(frame.rip);
         }
         NON_MASKABLE => {}
         vector if vector == u64::from(Trap::PAGE_FAULT) => page_fault(frame),
@@ -153,16 +154,15 @@ fn page_fault(frame: &mut KernelFrame) {
 
 /// Notes an interrupt and tells the controller that it has been taken.
 fn note(vector: u64) {
-    if vector == u64::from(VECTOR_TIMER) {
+    if vector == u64::from(VECTOR_SPURIOUS) {
+        // Not an interrupt: acknowledging it would acknowledge another.
+        return;
+    }
+    apic::acknowledge();
+    if vector == u64::from(VECTOR_TIMER) && platform::timer_is_due() {
         let page = vcpu_page(0);
         page.pending.fetch_or(PENDING_TIMER, Ordering::SeqCst);
         page.event.fetch_add(1, Ordering::SeqCst);
-    }
-    if vector == u64::from(VECTOR_MONITOR) || vector == u64::from(VECTOR_TIMER) {
-        apic::acknowledge();
-    } else if vector != u64::from(VECTOR_SPURIOUS) {
-        // Nobody asked for it: acknowledging it is all there is to do.
-        apic::acknowledge();
     }
 }
 
