@@ -10,7 +10,11 @@ use guest_hal::report::{End, end};
 
 #[unsafe(no_mangle)]
 fn husk_kernel_main() -> ! {
-    match MachineConfig::decode(&boot::config_bytes()) {
+    let config = match boot::command_line() {
+        Some(line) => Ok(MachineConfig::from_command_line(line)),
+        None => MachineConfig::decode(&boot::config_bytes()),
+    };
+    match config {
         Ok(config) => guest_linux::start::start(&config, &mut guest_drivers::fuse::open),
         Err(error) => end(
             End::Panic,
