@@ -228,6 +228,12 @@ pub(super) fn port_write(port: u16, value: u32) {
     unsafe { x86_64::instructions::port::PortWriteOnly::new(port).write(value) }
 }
 
+/// `in`, 32 bits.
+pub(super) fn port_read(port: u16) -> u32 {
+    // SAFETY: as in `port_write`.
+    unsafe { x86_64::instructions::port::PortReadOnly::new(port).read() }
+}
+
 /// `out`, 8 bits.
 pub(super) fn port_write_byte(port: u16, value: u8) {
     // SAFETY: as in `port_write`.
