@@ -9,6 +9,7 @@ use images::{
     CODE, CONTENTS, Case, MIB, SPAN, bzimage, changed, multiboot_elf, multiboot_flat,
     multiboot_header, put, pvh,
 };
+use machine_memory::GuestMemory;
 use x86_state::CpuState;
 
 const RAX: usize = 0;
@@ -158,6 +159,28 @@ fn the_initial_disk_stays_where_the_kernel_reaches_it() {
     case.ram = Ram::new(&[(0, 7 * MIB), (8 * MIB, 8 * MIB)]).unwrap();
     case.start().unwrap();
     assert_eq!(case.number(0x7218, 4), 7 * MIB - 0x1000);
+}
+
+#[test]
+fn nothing_lies_in_the_hole_below_4_gib_or_above() {
+    const GIB: u64 = 1 << 30;
+    for kernel in [bzimage(), pvh(), multiboot_elf()] {
+        let file = tempfile::tempfile().unwrap();
+        // Sparse: only what is loaded exists.
+        file.set_len(5 * GIB).unwrap();
+        let mut case = Case::new(kernel);
+        case.memory = GuestMemory::new(file, 5 * GIB).unwrap();
+        case.ram = Ram::new(&[(0, 3 * GIB), (4 * GIB, GIB)]).unwrap();
+        case.modules = vec![vec![7; 0x1000]];
+        let state = case.start().unwrap();
+        let disk = match (state.general[RSI], state.general[RAX]) {
+            (0x7000, _) => case.number(0x7218, 4),
+            (_, 0) => case.number(case.number(0x7000 + 16, 8), 8),
+            _ => case.number(case.number(0x7000 + 24, 4), 4),
+        };
+        assert!(disk + 0x1000 <= 3 * GIB);
+        assert_eq!(case.bytes(disk, 2), [7, 7]);
+    }
 }
 
 #[test]

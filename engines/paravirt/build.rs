@@ -5,6 +5,7 @@ fn main() {
         package: "engine-paravirt-cell",
         binary: "husk-cell",
         base: 0x7000_0000_0000,
+        physical: None,
         sources: &["engines/paravirt/cell", "guest/abi", "host/freestanding"],
     };
     let path = freestanding::build(&program);

@@ -14,7 +14,7 @@ use crate::machine::KvmMachine;
 use crate::state::Readable;
 use crate::vcpu::KvmVcpu;
 use crate::vm::Vm;
-use crate::{device, memory};
+use crate::{counter, device, memory};
 
 /// Most virtual CPUs of a machine: as many as have their page in the layout.
 const VCPUS_MAX: usize = layout::VCPUS_MAX;
@@ -68,6 +68,7 @@ fn make(kvm: &Kvm, bytes: u64, vcpus: u32) -> Result<KvmMachine, KvmError> {
             deadline_timer,
         };
         identify(&fd, supported.as_slice(), &processor)?;
+        counter::follow_host(&fd)?;
         Ok(fd)
     };
     let fds = (0..vcpus).map(create).collect::<Result<Vec<_>, _>>()?;

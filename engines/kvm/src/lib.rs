@@ -7,7 +7,8 @@
 //!
 //! * `probe`: whether the host's KVM is worth using, found out by running `sample` in a `trial`.
 //! * `device`, `error`: `/dev/kvm`, and what to do when it refuses.
-//! * `creation`, `vm`, `memory`: how a machine is made; `cpuid`: what its processors say they are.
+//! * `creation`, `vm`, `memory`: how a machine is made; `cpuid`: what its processors say they
+//!   are; `counter`: their time-stamp counter.
 //! * `machine`: the machine; `interrupts`, `write_events`, `dirty`: its abilities; `attention`: how
 //!   Husk's own kernel is called.
 //! * `vcpu`, `exit`: running, and what the guest's accesses become; `kick`: how a run is ended;
@@ -18,6 +19,7 @@
 //! machine and not to a virtual CPU; and any code for devices.
 
 mod attention;
+mod counter;
 mod cpuid;
 mod creation;
 mod device;

@@ -8,6 +8,9 @@ pub const PORT_RING: u16 = 0xb00;
 /// Port: `out dx, eax` ends the machine. What there is to say is in the report.
 pub const PORT_END: u16 = 0xb04;
 
+/// Port of QEMU's `isa-debug-exit`, where no Husk monitor is: a store ends the machine.
+pub const PORT_DEBUG_EXIT: u16 = 0xf4;
+
 /// The vector by which the monitor interrupts a virtual CPU or wakes it: a fixed, edge-triggered
 /// interrupt at its local controller.
 pub const VECTOR_MONITOR: u8 = 0xf0;

@@ -60,6 +60,12 @@ pub fn config_bytes() -> Vec<u8> {
     bytes
 }
 
+/// The command line, where no Husk monitor started the machine: then there is no configuration.
+#[must_use]
+pub fn command_line() -> Option<&'static [u8]> {
+    crate::bare::COMMAND_LINE.get().map(|line| line.bytes())
+}
+
 /// The page of a virtual CPU.
 pub(crate) fn vcpu_page(number: usize) -> &'static VcpuPage {
     assert!(number < layout::VCPUS_MAX);

@@ -60,14 +60,28 @@ impl fmt::Write for TextWriter {
     }
 }
 
-/// What the report says of a fault of the kernel, if that is how the machine ends.
+/// The text of the report, with a line's end; nothing if there is none.
 #[cfg(kernel_build)]
-pub(crate) fn panic_text() -> Option<impl Iterator<Item = u8>> {
+pub(crate) fn text() -> impl Iterator<Item = u8> {
     let page = report_page();
     let length = page.text_length.load(Ordering::Relaxed) as usize;
     let text = page.text.iter().take(length);
-    let bytes = text.map(|byte| byte.load(Ordering::Relaxed)).chain([b'\n']);
-    (page.kind.load(Ordering::Relaxed) == abi::KIND_PANIC).then_some(bytes)
+    let end = (length > 0).then_some(b'\n');
+    text.map(|byte| byte.load(Ordering::Relaxed)).chain(end)
+}
+
+/// The report as an exit status, as a shell would show it.
+#[cfg(kernel_build)]
+pub(crate) fn status() -> u8 {
+    let page = report_page();
+    let value = page.value.load(Ordering::Relaxed) as u8;
+    match page.kind.load(Ordering::Relaxed) {
+        abi::KIND_EXITED => value,
+        abi::KIND_SIGNALED => 128 + value,
+        abi::KIND_NOT_STARTED => 127,
+        abi::KIND_OUT_OF_MEMORY => 137,
+        _ => 125,
+    }
 }
 
 /// The counters the monitor shows with `--stats`.

@@ -33,7 +33,8 @@ pub(crate) fn stack_top() -> u64 {
 }
 
 /// The kernel's entry point in its file. `rdi`: the calls of a cell's stub
-/// ([`guest_abi::cell::CellEntry`]); zero at ring 0.
+/// ([`guest_abi::cell::CellEntry`]); zero at ring 0, where `rsi` is the physical address of PVH's
+/// start information, or zero with a Husk monitor.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
@@ -53,10 +54,10 @@ unsafe extern "Rust" {
     safe fn husk_kernel_main() -> !;
 }
 
-extern "C" fn start(calls: *const CellCalls) -> ! {
+extern "C" fn start(calls: *const CellCalls, start_info: u64) -> ! {
     if calls.is_null() {
         LOWER.call_once(|| &crate::bare::Bare);
-        crate::bare::start();
+        crate::bare::start(start_info);
     } else {
         LOWER.call_once(|| &crate::cell::Cell);
         // SAFETY: the stub passes the address of its table, which lives as long as the cell.

@@ -20,6 +20,8 @@ pub struct Program<'a> {
     pub binary: &'a str,
     /// Linear address to link it at.
     pub base: u64,
+    /// Physical address to load it at, for whoever loads it as a kernel.
+    pub physical: Option<u64>,
     /// Folders, from the workspace's root, on whose content the result depends.
     pub sources: &'a [&'a str],
 }
@@ -43,7 +45,7 @@ pub fn build(program: &Program<'_>) -> PathBuf {
         root.join("Cargo.lock").display()
     );
     let script = out.join(format!("{}.ld", program.binary));
-    fs::write(&script, linker_script(program.base)).expect("OUT_DIR is writable");
+    fs::write(&script, linker_script(program.base, program.physical)).expect("OUT_DIR is writable");
     let target = out.join("freestanding");
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     scrub(&mut command);
@@ -134,27 +136,45 @@ fn flags(script: &std::path::Path) -> Vec<String> {
     flags
 }
 
-/// Text, read-only data and data in segments of their own (W^X), each on its own pages.
-fn linker_script(base: u64) -> String {
+/// Text, read-only data and data in segments of their own (W^X), each on its own pages; notes,
+/// where a loader of kernels looks for its entry, are read-only data too.
+fn linker_script(base: u64, physical: Option<u64>) -> String {
+    let at = physical.map_or(String::new(), |physical| {
+        format!(" : AT(ADDR({{}}) - {:#x})", base - physical)
+    });
+    let section = |name: &str| {
+        let at = at.replace("{}", name);
+        if at.is_empty() {
+            format!("{name} :")
+        } else {
+            format!("{name}{at}")
+        }
+    };
     format!(
         "ENTRY(_start)
-PHDRS {{ text PT_LOAD FLAGS(5); rodata PT_LOAD FLAGS(4); data PT_LOAD FLAGS(6); }}
+PHDRS {{ text PT_LOAD FLAGS(5); rodata PT_LOAD FLAGS(4); data PT_LOAD FLAGS(6); note PT_NOTE FLAGS(4); }}
 SECTIONS {{
   . = {base:#x};
   husk_text_start = .;
-  .text : {{ *(.text .text.*) }} :text
+  {text} {{ *(.text .text.*) }} :text
   husk_text_end = .;
   . = ALIGN(4096);
-  .rodata : {{ *(.rodata .rodata.*) *(.got .got.*) *(.data.rel.ro .data.rel.ro.*) }} :rodata
+  {note} {{ KEEP(*(.note.Xen)) }} :rodata :note
+  {rodata} {{ *(.rodata .rodata.*) *(.got .got.*) *(.data.rel.ro .data.rel.ro.*) }} :rodata
   husk_constants_end = .;
   . = ALIGN(4096);
-  .data : {{ *(.data .data.*) }} :data
-  .bss : {{ *(.bss .bss.*) *(COMMON) }} :data
+  {data} {{ *(.data .data.*) }} :data
+  {bss} {{ *(.bss .bss.*) *(COMMON) }} :data
   . = ALIGN(4096);
   husk_image_end = .;
   /DISCARD/ : {{ *(.eh_frame .eh_frame_hdr .note.* .comment .gcc_except_table*) }}
 }}
-"
+",
+        text = section(".text"),
+        note = section(".note.Xen"),
+        rodata = section(".rodata"),
+        data = section(".data"),
+        bss = section(".bss"),
     )
 }
 
@@ -164,10 +184,19 @@ mod tests {
 
     #[test]
     fn the_script_places_the_program_and_separates_writable_from_executable() {
-        let script = linker_script(0x7000_0000_0000);
+        let script = linker_script(0x7000_0000_0000, None);
         assert!(script.contains(". = 0x700000000000;"));
         assert!(
             script.contains("text PT_LOAD FLAGS(5)") && script.contains("data PT_LOAD FLAGS(6)")
+        );
+    }
+
+    #[test]
+    fn a_kernel_has_physical_addresses_as_well() {
+        let script = linker_script(0x7000_0000_0000, Some(0x10_0000));
+        assert!(
+            script.contains(".data : AT(ADDR(.data) - 0x6fffffff00000)"),
+            "{script}"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! The local interrupt controller and its timer (SDM vol. 3, chapter 11).
 
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use guest_abi::bare::{VECTOR_SPURIOUS, VECTOR_TIMER};
 
@@ -20,16 +20,25 @@ const TASK_PRIORITY: u32 = 0x08;
 const ACKNOWLEDGE: u32 = 0x0b;
 const SPURIOUS: u32 = 0x0f;
 const TIMER: u32 = 0x32;
+const INITIAL_COUNT: u32 = 0x38;
+const CURRENT_COUNT: u32 = 0x39;
+const DIVIDE: u32 = 0x3e;
 const LINE_0: u32 = 0x35;
 const LINE_1: u32 = 0x36;
 
 const MASKED: u32 = 1 << 16;
 const TIMER_TSC_DEADLINE: u32 = 2 << 17;
+const DIVIDE_BY_1: u32 = 0xb;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 
 /// CPUID leaf 1, `ecx`.
 const FEATURE_X2: u32 = 21;
 const FEATURE_TSC_DEADLINE: u32 = 24;
+
+/// Whether the timer takes a value of the time-stamp counter.
+static HAS_DEADLINE: AtomicBool = AtomicBool::new(false);
+/// How fast it counts otherwise.
+static HERTZ: AtomicU64 = AtomicU64::new(1_000_000_000);
 
 /// Where the registers are, without x2APIC.
 static REGISTERS: AtomicPtr<u32> = AtomicPtr::new(core::ptr::null_mut());
@@ -46,25 +55,59 @@ pub(super) fn initialize() {
         let registers = registers.expect("room for the controller's registers");
         REGISTERS.store(registers.cast(), Ordering::Relaxed);
     }
-    assert!(
-        cpu::has_feature(FEATURE_TSC_DEADLINE),
-        "the processor's timer has no deadline mode"
-    );
     write(TASK_PRIORITY, 0);
     write(LINE_0, MASKED);
     write(LINE_1, MASKED);
-    write(TIMER, u32::from(VECTOR_TIMER) | TIMER_TSC_DEADLINE);
     write(SPURIOUS, u32::from(VECTOR_SPURIOUS) | SOFTWARE_ENABLE);
+    if cpu::has_feature(FEATURE_TSC_DEADLINE) {
+        write(TIMER, u32::from(VECTOR_TIMER) | TIMER_TSC_DEADLINE);
+        HAS_DEADLINE.store(true, Ordering::Relaxed);
+    } else {
+        write(DIVIDE, DIVIDE_BY_1);
+        write(TIMER, u32::from(VECTOR_TIMER));
+    }
+}
+
+/// Says how fast the timer counts, where it has no deadline mode.
+pub(super) fn set_frequency(hertz: u64) {
+    HERTZ.store(hertz, Ordering::Relaxed);
+}
+
+/// Lets the timer count down as long as it can, without an interrupt.
+pub(super) fn count_down() {
+    write(TIMER, u32::from(VECTOR_TIMER) | MASKED);
+    write(DIVIDE, DIVIDE_BY_1);
+    write(INITIAL_COUNT, u32::MAX);
+}
+
+/// Where the timer's count is.
+pub(super) fn remaining() -> u32 {
+    read(CURRENT_COUNT)
+}
+
+/// A register's place, without x2APIC.
+fn place(register: u32) -> Option<&'static AtomicU32> {
+    let registers = REGISTERS.load(Ordering::Relaxed);
+    if registers.is_null() {
+        return None;
+    }
+    let place = registers.wrapping_add(register as usize * 4);
+    // SAFETY: the registers' page is mapped for ever; every register used lies in it.
+    Some(unsafe { AtomicU32::from_ptr(place) })
 }
 
 fn write(register: u32, value: u32) {
-    let registers = REGISTERS.load(Ordering::Relaxed);
-    if registers.is_null() {
-        return cpu::write_msr(MSR_X2 + register, u64::from(value));
+    match place(register) {
+        Some(place) => place.store(value, Ordering::SeqCst),
+        None => cpu::write_msr(MSR_X2 + register, u64::from(value)),
     }
-    // SAFETY: the registers' page is mapped for ever; every register used lies in it.
-    let place = unsafe { AtomicU32::from_ptr(registers.add(register as usize * 4)) };
-    place.store(value, Ordering::SeqCst);
+}
+
+fn read(register: u32) -> u32 {
+    match place(register) {
+        Some(place) => place.load(Ordering::SeqCst),
+        None => cpu::read_msr(MSR_X2 + register) as u32,
+    }
 }
 
 /// Tells the controller that an interrupt has been taken.
@@ -72,9 +115,18 @@ pub(super) fn acknowledge() {
     write(ACKNOWLEDGE, 0);
 }
 
-/// Asks for an interrupt at a time of the monotonic clock; `None` cancels.
+/// Asks for an interrupt at a time of the monotonic clock, or sooner where the timer does not
+/// reach that far; `None` cancels.
 pub(super) fn set_timer(deadline: Option<Nanos>) {
-    // Zero would cancel; a time that has passed goes off at once.
-    let ticks = deadline.map_or(0, |at| time::ticks_at(at).max(1));
-    cpu::write_msr(MSR_TSC_DEADLINE, ticks);
+    if HAS_DEADLINE.load(Ordering::Relaxed) {
+        // Zero would cancel; a time that has passed goes off at once.
+        let ticks = deadline.map_or(0, |at| time::ticks_at(at).max(1));
+        return cpu::write_msr(MSR_TSC_DEADLINE, ticks);
+    }
+    let count = deadline.map_or(0, |at| {
+        let nanos = at.saturating_sub(time::monotonic()).0;
+        let count = u128::from(nanos) * u128::from(HERTZ.load(Ordering::Relaxed)) / 1_000_000_000;
+        u32::try_from(count).unwrap_or(u32::MAX).max(1)
+    });
+    write(INITIAL_COUNT, count);
 }

@@ -234,6 +234,12 @@ pub(super) fn port_read(port: u16) -> u32 {
     unsafe { x86_64::instructions::port::PortReadOnly::new(port).read() }
 }
 
+/// `out`, 16 bits.
+pub(super) fn port_write_word(port: u16, value: u16) {
+    // SAFETY: as in `port_write`.
+    unsafe { x86_64::instructions::port::PortWriteOnly::new(port).write(value) }
+}
+
 /// `out`, 8 bits.
 pub(super) fn port_write_byte(port: u16, value: u8) {
     // SAFETY: as in `port_write`.
@@ -249,4 +255,22 @@ pub(super) fn port_read_byte(port: u16) -> u8 {
 /// Whether CPUID leaf 1 has a bit in `ecx`.
 pub(super) fn has_feature(bit: u32) -> bool {
     has(1, |leaf| leaf.ecx, bit)
+}
+
+/// Random bytes from the processor, mixed with what its counter happens to show; where it has
+/// no generator, only the latter.
+pub(super) fn entropy() -> [u8; 64] {
+    const RDRAND: u32 = 30;
+    let generator = x86_64::instructions::random::RdRand::new();
+    let generator = generator.filter(|_| has_feature(RDRAND));
+    let mut bytes = [0; 64];
+    let mut state = crate::time::tsc();
+    for chunk in bytes.chunks_exact_mut(8) {
+        let random = generator.and_then(|generator| (0..10).find_map(|_| generator.get_u64()));
+        state = (state ^ crate::time::tsc()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        state ^= state >> 29;
+        let word = random.unwrap_or(0) ^ state;
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
 }

@@ -1,7 +1,7 @@
 //! The kernel's own image, part by part (symbols of the linker script).
 
 use super::frames::FRAME;
-use super::memory::Range;
+use super::ranges::Range;
 use super::tables::{NO_EXECUTE, WRITE};
 
 unsafe extern "C" {
@@ -18,7 +18,8 @@ fn address(symbol: *const u8) -> u64 {
 /// Linear addresses of code, constants and data, and the rights of each; whole pages.
 pub(super) fn parts() -> [(Range, u64); 3] {
     let part = |start: *const u8, end: *const u8| Range {
-        start: address(start) & !(FRAME - 1),
+        // A part begins on the page after the one before it ended.
+        start: address(start).next_multiple_of(FRAME),
         end: address(end).next_multiple_of(FRAME),
     };
     let (start, text, constants, end) = (

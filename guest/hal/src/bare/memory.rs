@@ -15,6 +15,7 @@ use guest_abi::layout::{self, APP_END, RAM_BASE};
 
 use super::frames::{FRAME, Frames, Size};
 use super::mappings::{Mapping, Mappings};
+use super::ranges::Range;
 use super::tables::{self, GLOBAL, Leaf, NO_EXECUTE, SHOWN, Tables, UNCACHED, USER, WRITE};
 use super::{cpu, image};
 use crate::Protection;
@@ -51,16 +52,9 @@ struct Memory {
 static MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 static MAPPINGS: Mutex<Mappings> = Mutex::new(Mappings::new());
 
-/// A range of physical addresses.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Range {
-    pub(super) start: u64,
-    pub(super) end: u64,
-}
-
-/// Begins to use the machine's memory: `ram` is what there is, `kept` what is in use beside
-/// the kernel's image, and is seen at the same guest-physical address. Nothing is in `frames`
-/// yet but what the new tables shall be made of.
+/// Begins to use the machine's memory: `ram` is what there is, `kept` what is shared with the
+/// monitor and seen at the same guest-physical address. Nothing is in `frames` yet but what the
+/// new tables shall be made of.
 pub(super) fn initialize(
     mut frames: Frames,
     ram: &[Range],
@@ -120,6 +114,22 @@ fn map_pages(
 /// Hands more memory out.
 pub(super) fn add(range: Range) {
     with(|memory| memory.frames.add(range.start, range.end));
+}
+
+/// Writes to guest-physical memory before anybody else uses it.
+pub(super) fn write(physical: u64, bytes: &[u8]) {
+    with(|memory| {
+        let parts = bytes
+            .chunks(FRAME as usize)
+            .zip((physical..).step_by(FRAME as usize));
+        for (part, at) in parts {
+            let frame = memory.back(at).expect("memory at the start");
+            let into = tables::pointer(frame);
+            // SAFETY: the frame was taken for this page, which nobody else uses yet; callers
+            // begin at a page's start, so a part fits it.
+            unsafe { core::ptr::copy_nonoverlapping(part.as_ptr(), into, part.len()) }
+        }
+    });
 }
 
 /// Maps registers of a device, which are never cached; where.

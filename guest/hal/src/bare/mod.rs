@@ -3,20 +3,25 @@
 //! What a host does for a cell is done here: page tables, faults, frames, timer. The program
 //! runs at ring 3 in the same address space.
 //!
-//! * [`start`]: from the first instruction to the upper half's.
+//! * [`start`]: from the first instruction to the upper half's; [`pvh`]: where another monitor
+//!   or firmware starts the kernel, with what [`acpi`] and the [`command_line`] say.
 //! * [`entry`]: the assembly by which control passes between program and kernel.
 //! * [`trap`]: what exceptions and interrupts mean.
 //! * [`memory`]: guest-physical memory, made of [`frames`]; the program's [`mappings`];
 //!   [`tables`] of the processor.
-//! * [`cpu`], [`apic`], [`serial`]: processor, interrupts and timer, last words.
+//! * [`cpu`], [`apic`], [`clock`], [`serial`]: processor, interrupts and timer, time, last words.
 //! * [`hardware`], [`lines`]: devices beside the monitor's own, and their interrupts.
 #![cfg_attr(
     kernel_build,
     expect(unsafe_code, reason = "the kernel's meeting point with the processor")
 )]
 
+mod acpi;
 #[cfg(kernel_build)]
 mod apic;
+#[cfg(kernel_build)]
+mod clock;
+mod command_line;
 #[cfg(kernel_build)]
 mod cpu;
 #[cfg(kernel_build)]
@@ -34,6 +39,9 @@ mod memory;
 #[cfg(kernel_build)]
 mod platform;
 #[cfg(kernel_build)]
+mod pvh;
+mod ranges;
+#[cfg(kernel_build)]
 mod serial;
 #[cfg(kernel_build)]
 mod start;
@@ -42,6 +50,7 @@ mod tables;
 #[cfg(kernel_build)]
 mod trap;
 
+pub(crate) use command_line::COMMAND_LINE;
 #[cfg(kernel_build)]
 pub(crate) use platform::Bare;
 #[cfg(kernel_build)]

@@ -1,22 +1,56 @@
 //! The platform's calls.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use guest_abi::bare::{PORT_END, PORT_RING};
+use guest_abi::bare::{PORT_DEBUG_EXIT, PORT_END, PORT_RING};
 use x86_64::instructions::{hlt, interrupts};
 
 use super::{VCPU, apic, cpu, entry, memory, serial};
 use crate::boot::{device_page, ring, vcpu_page};
 use crate::hardware::Hardware;
 use crate::platform::{Lower, MapError, Platform, Protection, Ticket};
-use crate::sync::Mutex;
-use crate::{GuestAddress, LinearAddress, Nanos, UserContext, report};
+use crate::sync::Once;
+use crate::{GuestAddress, LinearAddress, Nanos, UserContext, report, time};
 
 /// The platform.
 pub(crate) struct Bare;
 
-/// What [`Platform::set_timer`] asked for; a sleep may need the timer earlier.
-static TIMER: Mutex<Option<Nanos>> = Mutex::new(None);
+/// What [`Platform::set_timer`] asked for, zero: nothing. A sleep may need the timer earlier.
+static TIMER: AtomicU64 = AtomicU64::new(0);
+
+fn timer() -> Option<Nanos> {
+    Some(Nanos(TIMER.load(Ordering::SeqCst))).filter(|at| at.0 != 0)
+}
+
+/// The timer went off: if too early, because it does not reach as far as was asked for, it is
+/// set again. Whether it was time.
+pub(super) fn timer_is_due() -> bool {
+    match timer() {
+        Some(at) if at > time::monotonic() => {
+            apic::set_timer(Some(at));
+            false
+        }
+        _ => true,
+    }
+}
+
+/// How another monitor is told that the machine has ended; none for Husk's.
+static POWER_OFF: Once<Option<(u16, u16)>> = Once::new();
+
+/// Says that this is no Husk monitor, and what port and value its ACPI powers off by.
+pub(super) fn set_power_off(by: Option<(u16, u16)>) {
+    POWER_OFF.call_once(|| by);
+}
+
+/// Ends a machine of another monitor.
+fn end_elsewhere(by: Option<(u16, u16)>) {
+    serial::write(report::text());
+    // QEMU's `isa-debug-exit`: its status becomes twice ours, plus one.
+    cpu::port_write(PORT_DEBUG_EXIT, u32::from(report::status()));
+    if let Some((port, value)) = by {
+        cpu::port_write_word(port, value);
+    }
+}
 
 impl Platform for Bare {
     fn map(
@@ -65,7 +99,7 @@ impl Platform for Bare {
     fn idle(&self, ticket: Ticket, deadline: Option<Nanos>) {
         let page = vcpu_page(0);
         page.asleep.store(1, Ordering::SeqCst);
-        let timer = *TIMER.lock();
+        let timer = timer();
         let earlier = deadline.filter(|at| timer.is_none_or(|timer| *at < timer));
         if earlier.is_some() {
             apic::set_timer(earlier);
@@ -94,7 +128,7 @@ impl Platform for Bare {
     }
 
     fn set_timer(&self, deadline: Option<Nanos>) {
-        *TIMER.lock() = deadline;
+        TIMER.store(deadline.map_or(0, |at| at.0.max(1)), Ordering::SeqCst);
         apic::set_timer(deadline);
     }
 
@@ -112,10 +146,10 @@ impl Platform for Bare {
     }
 
     fn power_off(&self) -> ! {
-        if let Some(text) = report::panic_text() {
-            serial::write(text);
+        match POWER_OFF.get() {
+            Some(by) => end_elsewhere(*by),
+            None => cpu::port_write(PORT_END, 0),
         }
-        cpu::port_write(PORT_END, 0);
         // Nobody answers there: what is left is to do nothing, for ever.
         interrupts::disable();
         loop {

@@ -2,45 +2,79 @@
 //!
 //! A Husk monitor enters in long mode, at the kernel's ordinary entry, with page tables that
 //! show the image where it is linked and the first 4 GiB of physical memory at `FRAMES_BASE`,
-//! and the boot information at physical address zero.
+//! and the boot information at physical address zero. Others start it by PVH ([`pvh`]).
 
 use core::sync::atomic::Ordering;
 
-use guest_abi::boot::{BootInfo, MAGIC};
+use guest_abi::boot::{BootInfo, MAGIC, RAM_RANGES_MAX, RamRange};
 use guest_abi::layout::{self, page_up};
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
+use super::command_line::COMMAND_LINE;
 use super::frames::{FRAME, Frames};
-use super::memory::{self, Range};
-use super::{VCPU, apic, cpu, entry, image, tables};
+use super::ranges::{self, Range};
+use super::{VCPU, apic, clock, cpu, entry, image, memory, platform, pvh, tables};
 use crate::boot;
 
-/// Starts on this processor; the layers above go on.
-pub(crate) fn start() {
-    let info = boot_information();
-    assert_eq!(info.magic, MAGIC, "boot information");
+/// Starts on this processor; the layers above go on. `start_info` is zero with a Husk monitor,
+/// otherwise the physical address of what PVH says.
+pub(crate) fn start(start_info: u64) {
     let stack = crate::start::stack_top();
     VCPU.kernel_stack.store(stack, Ordering::Relaxed);
     cpu::initialize(stack);
     entry::set_gs_base((&raw const VCPU).addr() as u64);
-    let ram = info.ram.map(|range| Range {
-        start: range.start,
-        end: range
-            .start
-            .saturating_add(range.length)
-            .min(layout::FRAMES_SPAN_MAX),
-    });
-    let kept = kept(&info);
-    let (frames, free) = frames(&ram);
-    let span = info.ram_span.min(layout::RAM_SPAN_MAX);
-    memory::initialize(frames, &ram, &kept, span).expect("memory for the first page tables");
-    for range in &ram {
-        add_free(*range, free, &kept);
+    if start_info == 0 {
+        start_with_monitor();
+    } else {
+        start_elsewhere(start_info);
     }
     let info = boot::initialize();
     crate::memory::initialize(info.ram_span.min(layout::RAM_SPAN_MAX));
-    apic::initialize();
     x86_64::instructions::interrupts::enable();
+}
+
+fn start_with_monitor() {
+    let info = boot_information();
+    assert_eq!(info.magic, MAGIC, "boot information");
+    begin(&info.ram, &kept(&info), &[], info.ram_span);
+    apic::initialize();
+}
+
+fn start_elsewhere(start_info: u64) {
+    let machine = pvh::machine(start_info).expect("the start information of PVH");
+    platform::set_power_off(machine.acpi.power_off);
+    let info = pvh::boot_information(&machine);
+    begin(&info.ram, &[], &machine.taken, info.ram_span);
+    // Where a monitor would have put it.
+    memory::write(layout::BOOT_INFO, info.as_bytes());
+    apic::initialize();
+    let frequencies = clock::frequencies(machine.acpi.timer);
+    apic::set_frequency(frequencies.local);
+    clock::keep(frequencies);
+    COMMAND_LINE.call_once(|| machine.command_line);
+}
+
+/// Begins to use memory: `kept` is shared with the monitor, `taken` is in use otherwise.
+fn begin(ram: &[RamRange], kept: &[Range], taken: &[Range], span: u64) {
+    let mut ranges = [Range::default(); RAM_RANGES_MAX];
+    for (range, ram) in ranges.iter_mut().zip(ram) {
+        let end = ram.start.saturating_add(ram.length);
+        *range = Range {
+            start: ram.start,
+            end: end.min(layout::FRAMES_SPAN_MAX),
+        };
+    }
+    let (frames, used) = frames(&ranges);
+    let span = span.min(layout::RAM_SPAN_MAX);
+    memory::initialize(frames, &ranges, kept, span).expect("memory for the first page tables");
+    let mut all = [Range::default(); 8];
+    let others = kept.iter().chain(taken).copied();
+    for (slot, range) in all.iter_mut().zip(others.chain([used])) {
+        *slot = range;
+    }
+    for range in ranges {
+        ranges::without(range, &mut all, memory::add);
+    }
 }
 
 fn boot_information() -> BootInfo {
@@ -78,9 +112,9 @@ fn image_range() -> Range {
     }
 }
 
-/// The frames' own tables, right behind the image, and where what is free begins: some of it
-/// is handed out at once, for page tables.
-fn frames(ram: &[Range]) -> (Frames, u64) {
+/// The frames' own tables, right behind the image; some frames behind them, for page tables;
+/// and all that the image, these tables and these frames cover.
+fn frames(ram: &[Range]) -> (Frames, Range) {
     const FIRST: u64 = 8 << 20;
     let image = image_range();
     let end = ram.iter().map(|range| range.end).max().unwrap_or(0);
@@ -105,27 +139,7 @@ fn frames(ram: &[Range]) -> (Frames, u64) {
     let mut frames = Frames::new(bits, counts);
     let free = image.end + bytes;
     frames.add(free, free + FIRST);
-    (frames, free + FIRST)
-}
-
-/// Hands out what of a range is not in use: not kept, not the image and what follows it.
-fn add_free(range: Range, free: u64, kept: &[Range]) {
-    let used = Range {
-        start: image_range().start,
-        end: free,
-    };
-    let mut at = range.start.max(kept.first().map_or(0, |first| first.end));
-    for taken in kept.iter().skip(1).chain([&used]) {
-        if at < taken.start {
-            let end = taken.start.min(range.end);
-            memory::add(Range { start: at, end });
-        }
-        at = at.max(taken.end);
-    }
-    if at < range.end {
-        memory::add(Range {
-            start: at,
-            end: range.end,
-        });
-    }
+    let start = image.start;
+    let end = free + FIRST;
+    (frames, Range { start, end })
 }

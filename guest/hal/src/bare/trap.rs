@@ -12,7 +12,7 @@ use guest_abi::layout::{APP_END, RAM_BASE, RAM_SPAN_MAX};
 use guest_abi::vcpu::PENDING_TIMER;
 
 use super::memory::{self, Answer};
-use super::{VCPU, apic, cpu};
+use super::{VCPU, apic, cpu, platform};
 use crate::boot::vcpu_page;
 use crate::context::{USER_CS, USER_SS};
 use crate::report::{self, End};
@@ -153,7 +153,12 @@ fn page_fault(frame: &mut KernelFrame) {
 
 /// Notes an interrupt and tells the controller that it has been taken.
 fn note(vector: u64) {
-    if vector == u64::from(VECTOR_TIMER) {
+    if vector == u64::from(VECTOR_SPURIOUS) {
+        // Not an interrupt: acknowledging it would acknowledge another.
+        return;
+    }
+    apic::acknowledge();
+    if vector == u64::from(VECTOR_TIMER) && platform::timer_is_due() {
         let page = vcpu_page(0);
         page.pending.fetch_or(PENDING_TIMER, Ordering::SeqCst);
         page.event.fetch_add(1, Ordering::SeqCst);
@@ -161,9 +166,6 @@ fn note(vector: u64) {
         // First this, so that whoever is woken sees what the device did before it was told.
         virtio::acknowledge();
         vcpu_page(0).event.fetch_add(1, Ordering::SeqCst);
-    }
-    if vector != u64::from(VECTOR_SPURIOUS) {
-        apic::acknowledge();
     }
 }
 
