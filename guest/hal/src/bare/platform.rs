@@ -107,8 +107,7 @@ impl Platform for Bare {
         interrupts::disable();
         if page.event.load(Ordering::SeqCst) == ticket.0 && VCPU.pending.load(Ordering::SeqCst) == 0
         {
-            // No interrupt comes between the two instructions.
-            interrupts::enable_and_hlt();
+            entry::sleep();
         } else {
             interrupts::enable();
         }

@@ -12,7 +12,7 @@ use guest_abi::layout::{APP_END, RAM_BASE, RAM_SPAN_MAX};
 use guest_abi::vcpu::PENDING_TIMER;
 
 use super::memory::{self, Answer};
-use super::{VCPU, apic, cpu, platform};
+use super::{VCPU, apic, cpu, entry, platform};
 use crate::boot::vcpu_page;
 use crate::context::{USER_CS, USER_SS};
 use crate::report::{self, End};
@@ -122,6 +122,7 @@ pub(super) extern "C" fn inside(frame: &mut KernelFrame) {
         vector if vector >= FIRST_INTERRUPT => {
             note(vector);
             VCPU.pending.store(1, Ordering::SeqCst);
+            frame.rip = entry::behind_sleep(frame.rip);
         }
         NON_MASKABLE => {}
         vector if vector == u64::from(Trap::PAGE_FAULT) => page_fault(frame),
