@@ -6,11 +6,13 @@
 //! * [`rtc`]: MC146818 clock and CMOS memory.
 //! * [`i8042`]: keyboard controller, with a keyboard.
 //! * [`pm_timer`]: ACPI power management timer and PM1 registers.
+//! * [`hpet`]: high precision event timer.
+//! * [`ioapic`], [`lapic`]: I/O APIC and local APIC.
 //! * [`debug_exit`]: a port that ends the machine.
 //!
 //! A chip is a pure state machine: register accesses and input pins go in, values and the
 //! level of its interrupt pin come out. It calls nobody: what it asks of the outside waits
-//! in a `take_*` method. It reads no clock: whoever calls it says what time it is in the
+//! in a `take_*` method or is returned. It reads no clock: whoever calls it says what time it is in the
 //! machine ([`Nanos`]); a time before one already seen counts as that one. It knows no
 //! address: offsets start at zero, one outside of the chip reads `0xff` and ignores what
 //! is written. Attaching chips to ports, lines and host files is the work of others.
@@ -25,7 +27,10 @@
 #![deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod debug_exit;
+pub mod hpet;
 pub mod i8042;
+pub mod ioapic;
+pub mod lapic;
 pub mod pic;
 pub mod pit;
 pub mod pm_timer;
@@ -34,7 +39,7 @@ pub mod uart;
 
 mod time;
 
-pub use time::Nanos;
+pub use machine_bus::Nanos;
 
 /// What the bus reads where nothing answers.
 const FLOATING: u8 = 0xff;

@@ -1,20 +1,25 @@
 //! The machine's time, and the ticks of oscillators in it.
 
+use machine_bus::Nanos;
+
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
-/// A moment of the machine's time: nanoseconds since an origin that stays the same for the
-/// life of the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Nanos(pub u64);
-
-impl Nanos {
+/// Arithmetic of moments. They count from an origin that stays the same for the life of
+/// the machine.
+pub(crate) trait Elapsing: Sized {
     /// How many nanoseconds lie between `earlier` and this; zero if it is not earlier.
-    pub(crate) fn since(self, earlier: Self) -> u64 {
+    fn since(self, earlier: Self) -> u64;
+
+    /// This many nanoseconds later, unless time ends before.
+    fn checked_add(self, nanos: u64) -> Option<Self>;
+}
+
+impl Elapsing for Nanos {
+    fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This many nanoseconds later, unless time ends before.
-    pub(crate) fn checked_add(self, nanos: u64) -> Option<Self> {
+    fn checked_add(self, nanos: u64) -> Option<Self> {
         self.0.checked_add(nanos).map(Self)
     }
 }

@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+use crate::time::Elapsing;
 use crate::{FLOATING, Nanos, StateError, require};
 
 /// Bytes that a FIFO holds.
@@ -201,6 +202,11 @@ impl Uart {
     /// The OUT2 pin, which gates the interrupt on a PC. Not set during loopback.
     pub fn out2(&self) -> bool {
         !self.loopback() && self.state.modem_control & MCR_OUT2 != 0
+    }
+
+    /// The DTR pin: the guest is ready for its peer. Not set during loopback.
+    pub fn dtr(&self) -> bool {
+        !self.loopback() && self.state.modem_control & MCR_DTR != 0
     }
 
     /// When the interrupt may rise by itself: at the character timeout.

@@ -159,6 +159,11 @@ pub trait Vcpu: Send {
     /// When the engine cannot, or no processor can be in that state.
     fn set_state(&mut self, state: &CpuState) -> Result<(), EngineError>;
 
+    /// What the engine counted so far, by its own names: exits by cause above all.
+    fn exits(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+
     /// The handle that makes [`Vcpu::run`] return.
     fn kick(&self) -> Arc<dyn Kick>;
 }
@@ -189,8 +194,10 @@ pub trait World: Sync {
 /// Interrupt controllers inside the engine: local ones of the virtual CPUs, an I/O APIC and
 /// the pair of 8259.
 pub trait InterruptController: MessageTarget {
-    /// The wire to an input of the I/O APIC (and, for 0 to 15, of the 8259 pair).
-    fn line(&self, input: u32) -> Arc<dyn InterruptLine>;
+    /// The wire of an interrupt: to the input of that number of the I/O APIC and, for 0 to 15, of
+    /// the 8259 pair; but interrupt 0 is the I/O APIC's input 2, as on every PC, and there is
+    /// no interrupt 2.
+    fn line(&self, interrupt: u32) -> Arc<dyn InterruptLine>;
 }
 
 /// Descriptors that become readable when the guest writes to a place, without an exit to

@@ -6,7 +6,7 @@ use kvm_ioctls::{Cap, Kvm};
 use crate::error::{KvmError, why_closed};
 
 /// What the engine needs of KVM; all of it is older than Linux 4.14.
-const NEEDED: [(Cap, &str); 12] = [
+const NEEDED: [(Cap, &str); 13] = [
     (Cap::UserMemory, "memory from user space"),
     (Cap::SetTssAddr, "choice of where its task state lies"),
     (
@@ -15,6 +15,7 @@ const NEEDED: [(Cap, &str); 12] = [
     ),
     (Cap::ExtCpuid, "list of processor features"),
     (Cap::Irqchip, "interrupt controllers"),
+    (Cap::IrqRouting, "choice of where interrupts lead"),
     (Cap::SignalMsi, "interrupts by message"),
     (Cap::Ioeventfd, "events for writes (ioeventfd)"),
     (Cap::ImmediateExit, "immediate exit"),

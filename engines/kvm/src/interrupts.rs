@@ -3,8 +3,7 @@
 //! A line is driven by `KVM_IRQ_LINE` and not by an `irqfd`: it has levels, which a chip of
 //! a board drives high and low, while an event descriptor is a pulse that wants a second one to be
 //! told of the end; and either costs one call of the host, made here by the thread that has
-//! the news. KVM's default routing leads input `n` to pin `n` of the I/O APIC and, below 16, of
-//! the pair of 8259.
+//! the news. Where it leads is in `wiring`.
 
 use std::collections::BTreeMap;
 use std::fmt;

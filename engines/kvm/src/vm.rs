@@ -14,6 +14,7 @@ use kvm_ioctls::{Cap, Kvm, VmFd};
 use machine_memory::GuestMemory;
 
 use crate::error::{KvmError, call};
+use crate::wiring;
 
 /// Where processors of Intel that cannot run real mode by themselves have a page table and,
 /// behind it, a task state of three pages: in the hole, clear of controllers and firmware.
@@ -46,6 +47,7 @@ impl Vm {
         fd.set_tss_address(TASK_STATE)
             .map_err(call("KVM_SET_TSS_ADDR"))?;
         fd.create_irq_chip().map_err(call("KVM_CREATE_IRQCHIP"))?;
+        wiring::connect(fd)?;
         vm.widen_destinations()?;
         Ok(vm)
     }

@@ -10,11 +10,16 @@
 #![forbid(unsafe_code)]
 
 mod kernels;
+mod chips;
 mod random;
 mod ring;
+mod script;
+mod virtio;
 
+pub use chips::apic;
 pub use random::Random;
 pub use ring::{device_page, virtio_queue};
+pub use virtio::{virtio_block, virtio_pci};
 
 use guest_config::MachineConfig;
 
@@ -22,7 +27,8 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 12] = [
+    ("apic", apic),
     ("config", config),
     ("device_page", device_page),
     ("elf", elf),
@@ -31,6 +37,8 @@ pub const TARGETS: [Target; 9] = [
     ("kernel_pvh", kernels::pvh),
     ("fuse_console", backend_console::testing::fuzz_one),
     ("fuse_directory", backend_fs::testing::fuzz_one),
+    ("virtio_block", virtio_block),
+    ("virtio_pci", virtio_pci),
     ("virtio_queue", virtio_queue),
 ];
 

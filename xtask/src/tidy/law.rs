@@ -70,9 +70,18 @@ const LAW: &[Rule] = &[
         from: "engines/*",
         may_use: &["engines/contract", "x86/*", "machine/*", "host"],
     },
+    // `devices/pci` is a bus, on which other devices are functions.
+    Rule {
+        from: "devices/pci",
+        may_use: &["machine/*"],
+    },
     Rule {
         from: "devices/*",
-        may_use: &["machine/*", "backends/fs"],
+        may_use: &["machine/*", "devices/pci", "backends/fs", "backends/block"],
+    },
+    Rule {
+        from: "backends/block",
+        may_use: &["host"],
     },
     // `backends/fs` holds the seam that every FUSE service speaks.
     Rule {

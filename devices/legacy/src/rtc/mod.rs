@@ -20,6 +20,7 @@ use registers::{
     B_PERIODIC, B_SET, B_UPDATE, C_ALARM, C_PERIODIC, C_REQUEST, C_UPDATE, D_VALID, Format,
 };
 
+use crate::time::Elapsing;
 use crate::{FLOATING, Nanos, StateError, require};
 
 /// Bytes of CMOS memory, those of the clock included.

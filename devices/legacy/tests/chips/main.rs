@@ -1,6 +1,9 @@
 //! The chips as drivers see them.
 
+mod hpet;
 mod i8042;
+mod ioapic;
+mod lapic;
 mod pic;
 mod pit;
 mod pit_naive;

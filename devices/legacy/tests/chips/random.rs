@@ -3,7 +3,10 @@
 
 use std::fmt::Debug;
 
+use device_legacy::hpet::Hpet;
 use device_legacy::i8042::I8042;
+use device_legacy::ioapic::IoApic;
+use device_legacy::lapic::{Deadline, LocalApic};
 use device_legacy::pic::Pic;
 use device_legacy::pit::Pit;
 use device_legacy::pm_timer::{Pm1, PmTimer};
@@ -158,6 +161,90 @@ driven!(
     ()
 );
 
+driven!(
+    Hpet,
+    device_legacy::hpet::HpetState,
+    |hpet, offset, value, now| {
+        let mut data = [0; 8];
+        let length = 1 << (value % 4);
+        hpet.read(offset % 0x30 * 8, &mut data[..length], now);
+        data
+    },
+    {
+        let length = 1 << (value % 4);
+        let data = (u64::from(value) << (value % 8) | now.0 << 32).to_le_bytes();
+        hpet.write(offset % 0x30 * 8, &data[..length], now);
+    },
+    {
+        hpet.advance(now);
+        hpet.take_edges()
+    },
+    (hpet.lines(), hpet.next_event(now))
+);
+
+driven!(
+    IoApic,
+    device_legacy::ioapic::IoApicState,
+    |apic, offset, value, now| apic.read(offset % 2 * 0x10),
+    match offset % 4 {
+        0 => apic.write(0, u32::from(value) % 0x48),
+        1 => apic.write(0x10, now.0 as u32),
+        _ => apic.write(0x10, u32::from(value) << 8 | 0x40),
+    },
+    match value % 4 {
+        0 => apic.eoi(0x40),
+        1 => apic.eoi(now.0 as u8),
+        _ => apic
+            .set_line(value >> 3, value & 4 != 0)
+            .into_iter()
+            .collect(),
+    },
+    ()
+);
+
+driven!(
+    LocalApic,
+    device_legacy::lapic::LocalApicState,
+    |apic, offset, value, now| apic.read(u16::from(value) % 0x40 * 0x10 + offset / 0x4000, now),
+    match offset % 8 {
+        0 => apic.write(0xf0, u32::from(value) | 0x100, now),
+        1 => apic.write(0x320, u32::from(value) | u32::from(value % 3) << 17, now),
+        2 => apic.write(0x380, now.0 as u32, now),
+        _ => apic.write(u16::from(value) % 0x40 * 0x10, now.0 as u32, now),
+    },
+    match value % 8 {
+        0 => (None, apic.acknowledge()),
+        1 => (apic.raise(value >> 6), None),
+        2 => (None, {
+            let deadline = Deadline {
+                tsc: now.0 / 2,
+                at: Nanos(now.0.wrapping_add(u64::from(value) << 20)),
+            };
+            apic.write_deadline(Some(deadline).filter(|_| value & 8 != 0), now);
+            None
+        }),
+        3 => (None, {
+            apic.set_on(value & 8 != 0);
+            None
+        }),
+        4 => (None, {
+            apic.advance(now);
+            None
+        }),
+        _ => (None, {
+            apic.request(value, offset & 1 != 0);
+            None
+        }),
+    },
+    (
+        apic.pending(),
+        apic.priority(),
+        apic.next_event(now),
+        apic.deadline(),
+        apic.passes_external()
+    )
+);
+
 fn calls() -> impl Strategy<Value = Vec<Call>> {
     let offset = prop_oneof![20 => 0..8_u16, 1 => any::<u16>()];
     let value = prop_oneof![
@@ -229,6 +316,21 @@ proptest! {
     #[test]
     fn i8042(calls in calls(), split in 0..200_usize) {
         drive(I8042::new(), &calls, split);
+    }
+
+    #[test]
+    fn hpet(calls in calls(), split in 0..200_usize, routes in any::<u32>()) {
+        drive(Hpet::new(routes), &calls, split);
+    }
+
+    #[test]
+    fn ioapic(calls in calls(), split in 0..200_usize) {
+        drive(IoApic::new(), &calls, split);
+    }
+
+    #[test]
+    fn lapic(calls in calls(), split in 0..200_usize, id in any::<u8>()) {
+        drive(LocalApic::new(id), &calls, split);
     }
 
     #[test]

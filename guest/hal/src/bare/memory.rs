@@ -309,7 +309,7 @@ impl Memory {
 
     /// Puts a frame, or as many as belong together, behind a missing page.
     fn fill(&mut self, leaf: Leaf) -> Option<()> {
-        if self.frames.is_plenty() && self.fill_cluster(leaf.linear) {
+        if self.frames.is_time_for_clusters() && self.fill_cluster(leaf.linear) {
             return Some(());
         }
         let frame = self.frames.take(Size::Page)?;

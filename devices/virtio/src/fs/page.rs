@@ -1,28 +1,22 @@
-//! The file system device.
+//! The file system device of machines whose kernel shares pages with the monitor.
 //!
 //! Queue 0 is for urgent requests (interrupts, forgets), queue 1 for all others; each
 //! is served by a thread of its own, in order.
 
-use std::io;
-use std::ops::Deref;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use backend_fs::service::{FuseService, Reply, Request};
+use backend_fs::service::FuseService;
 use guest_abi::device::{self, DevicePage, STATUS_DRIVER_OK};
-use guest_abi::fuse::OutHeader;
 use guest_abi::layout;
 use machine_bus::Doorbells;
-use machine_memory::{GuestMemory, MemoryError, Page, Pieces};
+use machine_memory::{GuestMemory, MemoryError, Page};
 use virtio_queue::{Queue, QueueT};
-use vm_memory::GuestMemoryMmap;
-use zerocopy::IntoBytes;
 
-/// Queue of urgent requests.
-pub const QUEUE_URGENT: u16 = 0;
-/// Queue of ordinary requests.
-pub const QUEUE_REQUESTS: u16 = 1;
+use super::chain::answer;
+use super::{QUEUE_REQUESTS, tag_bytes};
+use crate::queue::{Chain, Memory};
+
 /// Largest number of descriptors of a queue.
 const QUEUE_SIZE: u16 = 256;
 /// Feature bit: the device follows virtio 1.
@@ -50,12 +44,10 @@ impl FsDevice {
         let page = Self::page(number, memory)?;
         page.queue_size_max
             .store(u32::from(QUEUE_SIZE), Ordering::Relaxed);
-        page.queue_count.store(2, Ordering::Relaxed);
+        page.queue_count
+            .store(u32::from(QUEUE_REQUESTS) + 1, Ordering::Relaxed);
         page.device_features.store(VERSION_1, Ordering::Relaxed);
-        let mut name = [0u8; 36];
-        name.iter_mut()
-            .zip(tag.bytes())
-            .for_each(|(to, from)| *to = from);
+        let name = tag_bytes(tag);
         for (word, bytes) in page.config.iter().zip(name.chunks_exact(4)) {
             let value = bytes.try_into().map_or(0, u32::from_le_bytes);
             word.store(value, Ordering::Relaxed);
@@ -111,100 +103,16 @@ impl FsDevice {
     }
 
     fn drain(&self, ring: &mut Queue, service: &mut dyn FuseService) {
-        let mapping: &GuestMemoryMmap<()> = self.memory.mapping();
+        let mapping = self.memory.mapping();
         while let Some(chain) = ring.pop_descriptor_chain(Memory(mapping)) {
             let head = chain.head_index();
-            let length = self.answer(chain, service).unwrap_or(0);
+            let chain = Chain::new(chain);
+            let length = chain.and_then(|chain| answer(&chain, &self.memory, service));
+            let length = length.unwrap_or(0);
             if ring.add_used(mapping, head, length).is_err() {
                 return;
             }
             self.bells.complete(self.number);
         }
-    }
-
-    /// Answers one request; `None` for a chain that points outside of the memory.
-    fn answer(
-        &self,
-        chain: virtio_queue::DescriptorChain<Memory<'_>>,
-        service: &mut dyn FuseService,
-    ) -> Option<u32> {
-        let range = |descriptor: virtio_queue::desc::split::Descriptor| {
-            (descriptor.addr().0, descriptor.len())
-        };
-        let readable = self
-            .memory
-            .pieces(chain.clone().readable().map(range))
-            .ok()?;
-        let writable: Vec<_> = chain.writable().map(range).collect();
-        let mut header = self.memory.pieces(writable.iter().copied()).ok()?;
-        let mut body = self.memory.pieces(writable.into_iter()).ok()?;
-        body.read(&mut [0; size_of::<OutHeader>()]);
-        let mut request = ChainRequest(readable);
-        let mut reply = ChainReply {
-            header: &mut header,
-            body,
-        };
-        Some(service.serve(&mut request, &mut reply))
-    }
-}
-
-/// Guest memory as the queue's crate wants it passed.
-#[derive(Clone, Copy)]
-struct Memory<'m>(&'m GuestMemoryMmap<()>);
-
-impl Deref for Memory<'_> {
-    type Target = GuestMemoryMmap<()>;
-
-    fn deref(&self) -> &Self::Target {
-        self.0
-    }
-}
-
-struct ChainRequest<'m>(Pieces<'m>);
-
-impl Request for ChainRequest<'_> {
-    fn remaining(&self) -> usize {
-        self.0.remaining()
-    }
-
-    fn read(&mut self, into: &mut [u8]) -> usize {
-        self.0.read(into)
-    }
-
-    fn copy_to_file(
-        &mut self,
-        file: BorrowedFd<'_>,
-        offset: Option<u64>,
-        len: usize,
-    ) -> io::Result<usize> {
-        self.0.drain_to(file, offset, len)
-    }
-}
-
-struct ChainReply<'m, 'h> {
-    header: &'h mut Pieces<'m>,
-    body: Pieces<'m>,
-}
-
-impl Reply for ChainReply<'_, '_> {
-    fn remaining(&self) -> usize {
-        self.body.remaining()
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> usize {
-        self.body.write(bytes)
-    }
-
-    fn copy_from_file(
-        &mut self,
-        file: BorrowedFd<'_>,
-        offset: Option<u64>,
-        len: usize,
-    ) -> io::Result<usize> {
-        self.body.fill_from(file, offset, len)
-    }
-
-    fn set_header(&mut self, header: OutHeader) {
-        self.header.write(header.as_bytes());
     }
 }

@@ -1,0 +1,42 @@
+//! Opening and locking files of the host.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use crate::open::Reason;
+
+/// Opens an image, and locks it: alone for writing, shared for reading.
+pub(crate) fn open(path: &Path, writable: bool) -> Result<File, Reason> {
+    let opened = OpenOptions::new().read(true).write(writable).open(path);
+    let file = opened.map_err(|error| reason(error, writable))?;
+    let kind = file.metadata().map_err(Reason::Host)?.file_type();
+    if kind.is_dir() {
+        return Err(Reason::Directory);
+    }
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(Reason::Kind);
+    }
+    let locked = if writable {
+        file.try_lock()
+    } else {
+        file.try_lock_shared()
+    };
+    match locked {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Reason::Locked),
+        Err(TryLockError::Error(error)) => Err(Reason::Host(error)),
+    }
+}
+
+fn reason(error: io::Error, writable: bool) -> Reason {
+    match error.kind() {
+        io::ErrorKind::NotFound => Reason::Missing,
+        io::ErrorKind::IsADirectory => Reason::Directory,
+        io::ErrorKind::ReadOnlyFilesystem => Reason::ReadOnlyFileSystem,
+        io::ErrorKind::PermissionDenied if writable => Reason::NotWritable,
+        io::ErrorKind::PermissionDenied => Reason::NotReadable,
+        _ => Reason::Host(error),
+    }
+}

@@ -1,0 +1,233 @@
+//! A virtqueue as a device sees it: chains come out, used lengths go back.
+//!
+//! The ring is the `virtio-queue` crate's (split rings, virtio 1.2, 2.7). Everything a driver
+//! writes is read once and bounded: a chain has at most [`CHAIN_MAX`] descriptors, and an
+//! available index that runs ahead of the ring breaks the queue, which then stays silent.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use machine_memory::{GuestMemory, Mapping, Pieces};
+use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress};
+
+use crate::device::Signals;
+use crate::state::QueueState;
+use crate::worker::{Notifier, Stop};
+
+/// Most descriptors of a chain that is looked at.
+pub const CHAIN_MAX: usize = 1024;
+/// Available ring's flags: the driver wants no interrupts (virtio 1.2, 2.7.7).
+const AVAIL_NO_INTERRUPT: u16 = 1;
+
+/// A range of guest memory: address and length.
+pub type Range = (u64, u32);
+
+/// A chain of buffers that the driver made available.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Its first descriptor, by which it is given back.
+    pub head: u16,
+    /// What the driver says.
+    pub readable: Vec<Range>,
+    /// Where it wants the answer.
+    pub writable: Vec<Range>,
+}
+
+impl Chain {
+    /// Takes a chain apart; `None` when it is too long.
+    pub(crate) fn new(chain: DescriptorChain<Memory<'_>>) -> Option<Self> {
+        let head = chain.head_index();
+        let (mut readable, mut writable) = (Vec::new(), Vec::new());
+        for (count, descriptor) in chain.enumerate() {
+            if count == CHAIN_MAX {
+                return None;
+            }
+            let range = (descriptor.addr().0, descriptor.len());
+            if descriptor.is_write_only() {
+                writable.push(range);
+            } else {
+                readable.push(range);
+            }
+        }
+        Some(Self {
+            head,
+            readable,
+            writable,
+        })
+    }
+
+    /// What the driver says, if all of it lies in memory.
+    pub fn reader<'m>(&self, memory: &'m GuestMemory) -> Option<Pieces<'m>> {
+        memory.pieces(self.readable.iter().copied()).ok()
+    }
+
+    /// Where the answer goes, if all of it lies in memory.
+    pub fn writer<'m>(&self, memory: &'m GuestMemory) -> Option<Pieces<'m>> {
+        memory.pieces(self.writable.iter().copied()).ok()
+    }
+}
+
+/// Guest memory as the queue's crate wants it passed.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory<'m>(pub(crate) &'m Mapping);
+
+impl Deref for Memory<'_> {
+    type Target = Mapping;
+
+    fn deref(&self) -> &Self::Target {
+        self.0
+    }
+}
+
+/// One queue of an active device. Several threads may take chains from it.
+#[derive(Debug)]
+pub struct Virtqueue {
+    number: u16,
+    ring: Mutex<Queue>,
+    memory: GuestMemory,
+    signals: Arc<Signals>,
+    notifier: Arc<Notifier>,
+    broken: AtomicBool,
+}
+
+impl Virtqueue {
+    /// The queue that the driver has set up; `None` if it cannot be one.
+    pub(crate) fn new(
+        number: u16,
+        state: &QueueState,
+        event_index: bool,
+        memory: &GuestMemory,
+        signals: &Arc<Signals>,
+        notifier: &Arc<Notifier>,
+    ) -> Option<Self> {
+        let mut ring = Queue::new(state.size).ok()?;
+        ring.try_set_desc_table_address(GuestAddress(state.descriptors))
+            .ok()?;
+        ring.try_set_avail_ring_address(GuestAddress(state.driver))
+            .ok()?;
+        ring.try_set_used_ring_address(GuestAddress(state.device))
+            .ok()?;
+        ring.set_event_idx(event_index);
+        ring.set_next_avail(state.next_available);
+        ring.set_next_used(state.next_used);
+        ring.set_ready(true);
+        ring.is_valid(memory.mapping()).then(|| Self {
+            number,
+            ring: Mutex::new(ring),
+            memory: memory.clone(),
+            signals: Arc::clone(signals),
+            notifier: Arc::clone(notifier),
+            broken: AtomicBool::new(false),
+        })
+    }
+
+    /// What wakes those who serve this queue.
+    #[must_use]
+    pub fn notifier(&self) -> &Arc<Notifier> {
+        &self.notifier
+    }
+
+    /// The next chain; `None` when there is none, and then the driver will notify.
+    pub fn pop(&self) -> Option<Chain> {
+        let mapping = self.memory.mapping();
+        let mut ring = self.ring();
+        // The second look is for what came between the first and asking to be notified.
+        for _ in 0..2 {
+            if self.is_broken() {
+                return None;
+            }
+            let Ok(mut available) = ring.iter(Memory(mapping)) else {
+                self.fail();
+                return None;
+            };
+            if let Some(chain) = available.next() {
+                let chain = Chain::new(chain);
+                if chain.is_none() {
+                    self.fail();
+                }
+                return chain;
+            }
+            match ring.enable_notification(mapping) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(_) => self.fail(),
+            }
+        }
+        None
+    }
+
+    /// Whether the driver has made more chains available than were taken.
+    pub fn has_more(&self) -> bool {
+        let ring = self.ring();
+        let index = ring.avail_idx(self.memory.mapping(), Ordering::Acquire);
+        !self.is_broken() && index.is_ok_and(|index| index.0 != ring.next_avail())
+    }
+
+    /// Gives a chain back with `length` bytes written, and interrupts if the driver wants.
+    pub fn push(&self, head: u16, length: u32) {
+        if self.is_broken() {
+            return;
+        }
+        let mapping = self.memory.mapping();
+        let mut ring = self.ring();
+        let added = ring.add_used(mapping, head, length);
+        let wanted = added.and_then(|()| ring.needs_notification(mapping));
+        let wanted = wanted.map(|wanted| wanted && self.wants_interrupts(&ring));
+        drop(ring);
+        match wanted {
+            Ok(true) => self.signals.used(self.number),
+            Ok(false) => {}
+            Err(_) => self.fail(),
+        }
+    }
+
+    /// Takes chains until there is none or it is time to stop; `serve` returns how many bytes
+    /// it wrote, or `None` when the driver breaks the rules, which ends the queue.
+    pub fn drain(&self, stop: &Stop, mut serve: impl FnMut(&Chain) -> Option<u32>) {
+        while !stop.is_set() {
+            let Some(chain) = self.pop() else {
+                return;
+            };
+            match serve(&chain) {
+                Some(length) => self.push(chain.head, length),
+                None => self.fail(),
+            }
+        }
+    }
+
+    /// The driver breaks the rules: the queue is silent from now on, and the driver is told
+    /// that the device needs a reset.
+    pub fn fail(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.signals.need_reset();
+    }
+
+    /// Whether the queue is silent.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// How far the device has come: the next available and the next used index.
+    pub(crate) fn position(&self) -> (u16, u16) {
+        let ring = self.ring();
+        (ring.next_avail(), ring.next_used())
+    }
+
+    /// Without event index, the driver's flag says so; the crate leaves it to us.
+    fn wants_interrupts(&self, ring: &Queue) -> bool {
+        if ring.event_idx_enabled() {
+            return true;
+        }
+        let flags = self
+            .memory
+            .mapping()
+            .load(GuestAddress(ring.avail_ring()), Ordering::Relaxed);
+        flags.map_or(true, |flags| u16::from_le(flags) & AVAIL_NO_INTERRUPT == 0)
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Queue> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
