@@ -8,6 +8,9 @@ use guest_config::MachineConfig;
 use guest_hal::boot;
 use guest_hal::report::{End, end};
 
+/// What the root is called where devices have names instead of numbers.
+const ROOT_TAG: &str = "root";
+
 #[unsafe(no_mangle)]
 fn husk_kernel_main() -> ! {
     let config = match boot::command_line() {
@@ -15,10 +18,25 @@ fn husk_kernel_main() -> ! {
         None => MachineConfig::decode(&boot::config_bytes()),
     };
     match config {
-        Ok(config) => guest_linux::start::start(&config, &mut guest_drivers::fuse::open),
+        Ok(config) => start(&config),
         Err(error) => end(
             End::Panic,
             format_args!("the configuration cannot be read: {error}"),
         ),
     }
+}
+
+fn start(config: &MachineConfig) -> ! {
+    let mut open = |number| guest_drivers::open(number, tag(config, number));
+    guest_linux::start::start(config, &mut open)
+}
+
+/// The name of a device; none for the console. The root's is fixed, a volume's its source.
+fn tag(config: &MachineConfig, number: u32) -> Option<&[u8]> {
+    let (root, volumes) = config.mounts.split_first()?;
+    if root.device == number {
+        return Some(ROOT_TAG.as_bytes());
+    }
+    let volume = volumes.iter().find(|volume| volume.device == number)?;
+    Some(volume.source.as_bytes())
 }
