@@ -32,6 +32,8 @@ mod wire;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use board::{Board, BoardError, Config, Parts};
 pub use clock::{Clock, HostClock};
