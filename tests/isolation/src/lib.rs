@@ -9,8 +9,8 @@
 //! answer more chains than the ring can hold between two rings.
 #![forbid(unsafe_code)]
 
-mod kernels;
 mod chips;
+mod kernels;
 mod random;
 mod ring;
 mod script;
