@@ -5,7 +5,7 @@
 //! while it copies), or interrupts to be noticed later; anything else is a fault of the kernel.
 
 use core::fmt;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use guest_abi::bare::{VECTOR_DEVICE, VECTOR_SPURIOUS, VECTOR_TIMER};
 use guest_abi::layout::{APP_END, RAM_BASE, RAM_SPAN_MAX};
@@ -170,7 +170,14 @@ fn note(vector: u64) {
     }
 }
 
+/// Set while a fault of the kernel is reported.
+static REPORTING: AtomicBool = AtomicBool::new(false);
+
 fn fail(frame: &KernelFrame) -> ! {
+    if REPORTING.swap(true, Ordering::Relaxed) {
+        // The report itself met a fault: the machine ends with what it has written so far.
+        crate::platform().power_off()
+    }
     report::end(End::Panic, format_args!("{frame}"))
 }
 
