@@ -7,6 +7,8 @@
 //!   `husk.workdir=DIR`, `husk.hostname=NAME`, `husk.trace`,
 //!   `husk.volume=TAG:PATH[:ro]` (a file system of the machine, by its tag).
 //! * the program, and its arguments.
+//!
+//! `virtio_mmio.device=PLACE` may stand anywhere: monitors append it, whatever comes before.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,12 +20,23 @@ pub const CONSOLE: u32 = 0;
 /// Device number of the root; volumes follow.
 pub const ROOT: u32 = 1;
 
+/// What a monitor appends for each device that cannot be looked for.
+const DEVICE: &[u8] = b"virtio_mmio.device=";
+
 /// What a machine without a monitor of its own gets.
 const STACK: u64 = 8 << 20;
 const FILES: (u64, u64) = (1024, 4096);
 const UMASK: u32 = 0o022;
 const PATH: &[u8] = b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const HOME: &[u8] = b"HOME=/root";
+
+/// The places of devices that cannot be looked for.
+#[must_use]
+pub fn device_places(line: &[u8]) -> Vec<Vec<u8>> {
+    let words = words(line);
+    let places = words.iter().filter_map(|word| word.strip_prefix(DEVICE));
+    places.map(<[u8]>::to_vec).collect()
+}
 
 impl MachineConfig {
     /// Reads a command line. Without a program, `/sbin/init` is meant.
@@ -46,7 +59,8 @@ impl MachineConfig {
             overlay: true,
             read_only: false,
         });
-        let words = words(line);
+        let mut words = words(line);
+        words.retain(|word| !word.starts_with(DEVICE));
         let first = words.iter().position(|word| !config.take(word));
         let command = first.and_then(|first| words.get(first..));
         config.arguments = command.unwrap_or(&[b"/sbin/init".to_vec()]).to_vec();
@@ -162,7 +176,14 @@ mod tests {
         assert_eq!(arguments("./a.b=c x"), ["./a.b=c", "x"]);
         assert_eq!(arguments("prog \"\" end"), ["prog", "", "end"]);
         assert_eq!(arguments(""), ["/sbin/init"]);
-        assert_eq!(arguments("virtio_mmio.device=512@0x1000:5 p"), ["p"]);
+    }
+
+    #[test]
+    fn devices_are_found_wherever_they_stand() {
+        let line = "virtio_mmio.device=512@0x1000:5 p x virtio_mmio.device=4K@0x2000:6";
+        assert_eq!(arguments(line), ["p", "x"]);
+        let places = device_places(line.as_bytes());
+        assert_eq!(places, [b"512@0x1000:5".as_slice(), b"4K@0x2000:6"]);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 )]
 
 use guest_config::MachineConfig;
-use guest_hal::boot;
+use guest_config::command_line::device_places;
 use guest_hal::report::{End, end};
+use guest_hal::{boot, virtio};
 
 /// What the root is called where devices have names instead of numbers.
 const ROOT_TAG: &str = "root";
@@ -14,7 +15,10 @@ const ROOT_TAG: &str = "root";
 #[unsafe(no_mangle)]
 fn husk_kernel_main() -> ! {
     let config = match boot::command_line() {
-        Some(line) => Ok(MachineConfig::from_command_line(line)),
+        Some(line) => {
+            announce_devices(line);
+            Ok(MachineConfig::from_command_line(line))
+        }
         None => MachineConfig::decode(&boot::config_bytes()),
     };
     match config {
@@ -23,6 +27,13 @@ fn husk_kernel_main() -> ! {
             End::Panic,
             format_args!("the configuration cannot be read: {error}"),
         ),
+    }
+}
+
+/// Makes the devices known that a command line tells of. What is not understood is not there.
+fn announce_devices(line: &[u8]) {
+    for place in device_places(line) {
+        virtio::announce(&place);
     }
 }
 
