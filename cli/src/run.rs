@@ -100,7 +100,22 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     let stop = ports.run(vcpu.as_mut())?;
     let ended = host::cpu::tsc();
     let times = [started, released, ended];
-    finish(options, machine.as_ref(), stop, times, engine.name())
+    let outcome = Outcome {
+        stop,
+        times,
+        exits: vcpu.exits(),
+        engine: engine.name(),
+    };
+    finish(options, machine.as_ref(), outcome)
+}
+
+/// How a run went.
+struct Outcome {
+    stop: Stop,
+    /// Time-stamp counter: the monitor's start, the machine's, its end.
+    times: [u64; 3],
+    exits: Vec<(String, u64)>,
+    engine: &'static str,
 }
 
 /// Memory for the kernel's own use beyond what the program was promised.
@@ -142,22 +157,18 @@ fn warn_of_missing_layers(machine: &dyn Machine) -> Result<(), Failure> {
     Ok(())
 }
 
-fn finish(
-    options: &RunOptions,
-    machine: &dyn Machine,
-    stop: Stop,
-    [started, released, ended]: [u64; 3],
-    engine: &'static str,
-) -> Result<u8, Failure> {
+fn finish(options: &RunOptions, machine: &dyn Machine, outcome: Outcome) -> Result<u8, Failure> {
+    let [started, released, ended] = outcome.times;
     let page = machine.memory().page::<ReportPage>(layout::REPORT_PAGE)?;
     let program = options
         .command
         .first()
         .map_or(String::new(), |name| name.display().to_string());
-    let result = ending::status(&page, stop, &program, options.memory);
+    let result = ending::status(&page, outcome.stop, &program, options.memory);
     if let Some(to) = &options.stats {
         let measured = Measured {
-            engine,
+            engine: outcome.engine,
+            exits: outcome.exits,
             started,
             released,
             ended,

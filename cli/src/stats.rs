@@ -18,6 +18,8 @@ pub(crate) struct Measured {
     pub(crate) touched: u64,
     pub(crate) missing: Vec<&'static str>,
     pub(crate) exit_status: u8,
+    /// The engine's counters.
+    pub(crate) exits: Vec<(String, u64)>,
 }
 
 /// Writes the measurements to a file, or to stderr for `-`.
@@ -32,6 +34,11 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
     let main = micros(host::cpu::tsc()).map(|since| now.saturating_sub(since));
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let first = count(&page.first_instruction_tsc);
+    let exits: serde_json::Map<String, serde_json::Value> = measured
+        .exits
+        .iter()
+        .map(|(name, count)| (name.clone(), json!(count)))
+        .collect();
     let value = json!({
         "version": 1,
         "engine": measured.engine,
@@ -54,6 +61,7 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
         "page_faults": count(&page.page_faults),
         "file_requests": count(&page.requests),
         "missing_layers": measured.missing,
+        "exits": exits,
     });
     let text = format!("{value:#}\n");
     if to == Path::new("-") {

@@ -159,6 +159,11 @@ pub trait Vcpu: Send {
     /// When the engine cannot, or no processor can be in that state.
     fn set_state(&mut self, state: &CpuState) -> Result<(), EngineError>;
 
+    /// What the engine counted so far, by its own names: exits by cause above all.
+    fn exits(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+
     /// The handle that makes [`Vcpu::run`] return.
     fn kick(&self) -> Arc<dyn Kick>;
 }

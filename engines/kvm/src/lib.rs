@@ -11,7 +11,8 @@
 //!   are; `counter`: their time-stamp counter.
 //! * `machine`: the machine; `wiring`, `interrupts`, `write_events`, `dirty`: its abilities; `attention`: how
 //!   Husk's own kernel is called.
-//! * `vcpu`, `exit`: running, and what the guest's accesses become; `kick`: how a run is ended;
+//! * `vcpu`, `exit`: running, and what the guest's accesses become; `exits`: how
+//!   many; `kick`: how a run is ended;
 //!   `report`: what is said about a guest that cannot go on.
 //! * `state`: KVM's registers as an `x86_state::CpuState`, and back.
 //!
@@ -26,6 +27,7 @@ mod device;
 mod dirty;
 mod error;
 mod exit;
+mod exits;
 mod interrupts;
 mod kick;
 mod machine;

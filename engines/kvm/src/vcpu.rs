@@ -12,6 +12,7 @@ use x86_state::CpuState;
 
 use crate::error::{KvmError, call};
 use crate::exit::{self, Next};
+use crate::exits::Exits;
 use crate::kick::VcpuKick;
 use crate::report;
 use crate::state::Readable;
@@ -23,6 +24,7 @@ pub(crate) struct KvmVcpu {
     fd: VcpuFd,
     kick: Arc<VcpuKick>,
     readable: Arc<Readable>,
+    exits: Exits,
     /// After the descriptor: the memory outlives it.
     vm: Arc<Vm>,
 }
@@ -36,11 +38,13 @@ impl fmt::Debug for KvmVcpu {
 impl KvmVcpu {
     pub(crate) fn new(id: u32, mut fd: VcpuFd, vm: Arc<Vm>, readable: Arc<Readable>) -> Self {
         let kick = Arc::new(VcpuKick::new(&mut fd));
+        let exits = Exits::of(&fd);
         Self {
             id,
             fd,
             kick,
             readable,
+            exits,
             vm,
         }
     }
@@ -90,6 +94,10 @@ impl Vcpu for KvmVcpu {
     fn set_state(&mut self, state: &CpuState) -> Result<(), EngineError> {
         let set: Result<(), KvmError> = self.readable.set_state(&self.fd, state);
         set.map_err(|error| error.during("registers cannot be set"))
+    }
+
+    fn exits(&self) -> Vec<(String, u64)> {
+        self.exits.read()
     }
 
     fn kick(&self) -> Arc<dyn Kick> {

@@ -291,6 +291,29 @@ pub(super) fn resume(context: &UserContext) -> ! {
     }
 }
 
+/// Turns interrupts on and sleeps until one comes; with interrupts off. One that came before
+/// the sleep begins ends it at once.
+pub(super) fn sleep() {
+    // SAFETY: changes no register; returns with interrupts on.
+    unsafe { sleep_until_interrupted() }
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn sleep_until_interrupted() {
+    naked_asm!("sti", ".globl husk_sleep", "husk_sleep:", "hlt", "ret")
+}
+
+/// Where an interrupt of the kernel at `rip` returns to. The processor takes none between `sti`
+/// and `hlt`, but some that are emulated do (QEMU's, of a nested guest): then there is no more to
+/// wait for.
+pub(super) fn behind_sleep(rip: u64) -> u64 {
+    unsafe extern "C" {
+        safe static husk_sleep: u8;
+    }
+    let at_sleep = (&raw const husk_sleep).addr() as u64 == rip;
+    rip + u64::from(at_sleep)
+}
+
 extern "C" fn serve_system_call(frame: &mut UserContext) -> Leave {
     kernel().system_call(frame, Entry::Instruction)
 }

@@ -11,6 +11,9 @@ const BLOCK: usize = 512;
 /// Words of bits of a block.
 const WORDS: usize = BLOCK / 64;
 
+/// Frames that are handed out one by one: a small program stays small.
+const FIRST: u64 = 2048;
+
 /// How much is taken at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
@@ -75,9 +78,10 @@ impl Frames {
         self.free * FRAME
     }
 
-    /// Whether there is so much that generosity costs nobody anything.
-    pub(super) const fn is_plenty(&self) -> bool {
-        self.free > self.total / 2
+    /// Whether several frames at once are better than one: when so many have been taken that
+    /// this is no small program, and so many are left that nobody misses them.
+    pub(super) const fn is_time_for_clusters(&self) -> bool {
+        self.free > self.total / 2 && self.total - self.free > FIRST
     }
 
     /// Adds a range of memory; parts of frames are left out.
