@@ -118,6 +118,12 @@ pub(crate) struct BootOptions {
     /// How the machine's processors run
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) engine: BootEngine,
+    /// End with status 123 when the guest asks for a reset, instead of starting it again
+    #[arg(long)]
+    pub(crate) no_reboot: bool,
+    /// Where to tell of a reset: husk's own, for the process of one life
+    #[arg(long, hide = true)]
+    pub(crate) told: Option<u32>,
     /// A disk, raw unless said otherwise; may be given several times
     #[arg(long, value_name = "FILE[,format=raw|qcow2][,readonly]", value_parser = parse_disk)]
     pub(crate) disk: Vec<DiskOption>,

@@ -5,9 +5,11 @@ mod devices;
 mod ending;
 mod files;
 mod input;
+mod lives;
 mod terminal;
 mod vcpus;
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,9 +35,21 @@ impl From<BoardError> for Failure {
     }
 }
 
-/// Runs the operating system; the exit status.
+/// Runs the operating system, again after each reset; the exit status.
 pub(crate) fn boot(options: &BootOptions) -> Result<u8, Failure> {
     run::check_memory(options.memory)?;
+    match options.told {
+        None if options.no_reboot => one_life(options, None),
+        None => lives::all(),
+        Some(descriptor) => {
+            lives::end_with_parent()?;
+            one_life(options, Some(lives::open(descriptor)?))
+        }
+    }
+}
+
+/// From power-on to the first end of whatever kind. Whoever is `told` of a reset starts the next.
+fn one_life(options: &BootOptions, told: Option<File>) -> Result<u8, Failure> {
     host::allocator::one_arena();
     let held = signals::hold(&signals::ENDING);
     let files = Files::open(options)?;
@@ -70,6 +84,9 @@ pub(crate) fn boot(options: &BootOptions) -> Result<u8, Failure> {
     console.finish(!matches!(ending, Ending::Stopped(_)));
     drop(terminal);
     disks.flush()?;
+    if let (Ending::Reset, Some(told)) = (&ending, &told) {
+        lives::tell(told);
+    }
     ending::status(&ending)
 }
 
