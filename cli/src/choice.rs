@@ -14,6 +14,7 @@ use engine_kvm::Kvm;
 use engine_paravirt::Paravirt;
 
 use crate::arguments::EngineChoice;
+use crate::error::Failure;
 
 /// The device whose KVM is meant.
 const DEVICE: &str = "/dev/kvm";
@@ -28,6 +29,26 @@ pub(crate) fn engine(choice: EngineChoice) -> Box<dyn Engine> {
         EngineChoice::Auto if kvm_is_fast() => Box::new(Kvm),
         EngineChoice::Auto => Box::new(Paravirt),
     }
+}
+
+/// The first engine that runs any operating system fast.
+///
+/// # Errors
+/// When there is none, with the reason.
+pub(crate) fn for_systems() -> Result<Box<dyn Engine>, Failure> {
+    if kvm_is_fast() {
+        return Ok(Box::new(Kvm));
+    }
+    // The answer was kept without its reason.
+    let Some(reason) = Kvm.probe().refusal else {
+        return Ok(Box::new(Kvm));
+    };
+    let remedy = match std::fs::exists(DEVICE) {
+        Ok(true) => "`--engine kvm` tries it anyway",
+        _ => "use a host with hardware virtualization",
+    };
+    let what = "no engine here runs operating systems fast";
+    Err(Failure::new(what, format_args!("kvm: {reason}"), remedy))
 }
 
 fn kvm_is_fast() -> bool {

@@ -13,14 +13,11 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use crate::error::Failure;
 use crate::filter::{self, Check};
 
-/// The system calls the monitor makes while the guest runs.
-const SYSTEM_CALLS: &[i64] = &[
-    // Files of the root and the volumes.
+/// Serving files of the root and the volumes.
+const FILES: &[i64] = &[
     libc::SYS_openat2,
     libc::SYS_openat,
-    libc::SYS_close,
     libc::SYS_newfstatat,
-    libc::SYS_fstat,
     libc::SYS_statx,
     libc::SYS_fstatfs,
     libc::SYS_readlinkat,
@@ -35,21 +32,27 @@ const SYSTEM_CALLS: &[i64] = &[
     libc::SYS_fchmodat,
     libc::SYS_fchmod,
     libc::SYS_utimensat,
-    libc::SYS_ftruncate,
-    libc::SYS_fallocate,
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_getdents64,
-    libc::SYS_lseek,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
     libc::SYS_copy_file_range,
     libc::SYS_flock,
-    libc::SYS_fcntl,
     libc::SYS_geteuid,
     libc::SYS_getuid,
     libc::SYS_getgid,
     libc::SYS_getegid,
+];
+
+/// What is open: files and disks.
+const OPEN_FILES: &[i64] = &[
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_lseek,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_fcntl,
     // Moving bytes.
     libc::SYS_read,
     libc::SYS_write,
@@ -59,6 +62,10 @@ const SYSTEM_CALLS: &[i64] = &[
     libc::SYS_pwrite64,
     libc::SYS_preadv,
     libc::SYS_pwritev,
+];
+
+/// What the monitor does for itself.
+const OWN: &[i64] = &[
     // Waiting, time, signals.
     libc::SYS_futex,
     libc::SYS_poll,
@@ -76,9 +83,6 @@ const SYSTEM_CALLS: &[i64] = &[
     libc::SYS_tgkill,
     libc::SYS_getpid,
     libc::SYS_gettid,
-    // The cell: interrupting and reaping it.
-    libc::SYS_pidfd_send_signal,
-    libc::SYS_waitid,
     // What a thread does first; some may still be starting.
     libc::SYS_rseq,
     libc::SYS_set_robust_list,
@@ -93,6 +97,28 @@ const SYSTEM_CALLS: &[i64] = &[
     libc::SYS_getrandom,
     libc::SYS_exit,
     libc::SYS_exit_group,
+];
+
+/// The cell: interrupting and reaping it.
+const CELL: &[i64] = &[libc::SYS_pidfd_send_signal, libc::SYS_waitid];
+
+/// A thread of this process, as the C library starts one: shares memory, file systems, files,
+/// signal handlers and semaphores, is a thread, and says where its number and its own data go.
+const THREAD: &[u32] = &[(libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM
+    | libc::CLONE_SETTLS
+    | libc::CLONE_PARENT_SETTID
+    | libc::CLONE_CHILD_CLEARTID) as u32];
+
+/// Devices of an operating system are switched on and off by it, and with them their threads. Of
+/// the newer call the filter cannot see the flags: without it the C library takes the older.
+const STARTING_THREADS: &[(i64, Check)] = &[
+    (libc::SYS_clone, Check::OneOf(0, THREAD)),
+    (libc::SYS_clone3, Check::Refuse(libc::ENOSYS as u16)),
 ];
 
 /// What may be asked of a terminal, or of a pipe's length.
@@ -148,13 +174,24 @@ const IOCTLS_WITH_KVM: &[u32] = &{
     both
 };
 
-/// Keeps only what serving files takes, in this thread and those it starts.
-pub(crate) fn drop_privileges() -> Result<(), Failure> {
-    let kept = CapabilitySet::CHOWN
-        | CapabilitySet::DAC_OVERRIDE
-        | CapabilitySet::DAC_READ_SEARCH
-        | CapabilitySet::FOWNER
-        | CapabilitySet::FSETID;
+/// The privileges that serving files takes.
+pub(crate) const SERVING_FILES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID);
+
+/// What the monitor of an operating system does while that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Devices.
+    Devices,
+    /// Devices, and files of volumes.
+    DevicesAndFiles,
+}
+
+/// Gives up all privileges but `kept`, in this thread and those it starts.
+pub(crate) fn drop_privileges(kept: CapabilitySet) -> Result<(), Failure> {
     let fail = |error| Failure::new("the monitor cannot give up its privileges", error, "");
     rustix::thread::set_no_new_privs(true).map_err(fail)?;
     let now = rustix::thread::capabilities(None).map_err(fail)?;
@@ -168,6 +205,27 @@ pub(crate) fn drop_privileges() -> Result<(), Failure> {
 
 /// Closes the filter over every thread. Other calls answer `EPERM`.
 pub(crate) fn close(platform: Platform) -> Result<(), Failure> {
+    let ioctls = match platform {
+        Platform::Cell => IOCTLS,
+        Platform::Bare => IOCTLS_WITH_KVM,
+    };
+    install(&[FILES, OPEN_FILES, OWN, CELL], &[], ioctls)
+}
+
+/// As [`close`], for a monitor of an operating system.
+pub(crate) fn close_for_systems(extent: Extent) -> Result<(), Failure> {
+    let files = match extent {
+        Extent::Devices => &[],
+        Extent::DevicesAndFiles => FILES,
+    };
+    install(&[files, OPEN_FILES, OWN], STARTING_THREADS, IOCTLS_WITH_KVM)
+}
+
+fn install(
+    plain: &[&[i64]],
+    special: &[(i64, Check)],
+    ioctls: &'static [u32],
+) -> Result<(), Failure> {
     let fail = |error: &dyn std::fmt::Display| {
         Failure::new(
             "the monitor cannot confine itself",
@@ -175,18 +233,15 @@ pub(crate) fn close(platform: Platform) -> Result<(), Failure> {
             "it needs seccomp",
         )
     };
-    let call = |number: i64, check| (number as u32, check);
-    let plain = SYSTEM_CALLS.iter().map(|&number| call(number, Check::Any));
-    let ioctls = match platform {
-        Platform::Cell => IOCTLS,
-        Platform::Bare => IOCTLS_WITH_KVM,
-    };
+    let plain = plain.iter().copied().flatten();
+    let plain = plain.map(|&number| (number, Check::Any));
     let checked = [
-        call(libc::SYS_ioctl, Check::OneOf(1, ioctls)),
+        (libc::SYS_ioctl, Check::OneOf(1, ioctls)),
         // The name of a thread that is starting.
-        call(libc::SYS_prctl, Check::OneOf(0, &[15])),
+        (libc::SYS_prctl, Check::OneOf(0, &[15])),
     ];
-    let calls: Vec<(u32, Check)> = plain.chain(checked).collect();
+    let all = plain.chain(checked).chain(special.iter().copied());
+    let calls: Vec<(u32, Check)> = all.map(|(number, check)| (number as u32, check)).collect();
     let program = filter::program(&calls, libc::EPERM as u16);
     seccompiler::apply_filter_all_threads(&program).map_err(|error| fail(&error))
 }

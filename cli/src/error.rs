@@ -1,12 +1,18 @@
 //! Errors as the user sees them, and exit statuses.
 //!
 //! The program's own status, or 128 + N when signal N ended it; 125 for Husk's own
-//! errors, 126 for a program that cannot be executed, 127 for one that is not found.
+//! errors, 126 for a program that cannot be executed, 127 for one that is not found. An
+//! operating system ends with 0 when it powers off, or with what it writes to the debug exit port;
+//! 123 for a reset that it does not get, 124 for a triple fault.
 
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// An operating system asked for a reset, and was not to get it.
+pub(crate) const STATUS_RESET: u8 = 123;
+/// An operating system ended in a triple fault.
+pub(crate) const STATUS_TRIPLE_FAULT: u8 = 124;
 /// Husk's own error.
 pub(crate) const STATUS_HUSK: u8 = 125;
 /// The program cannot be executed.

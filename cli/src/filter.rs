@@ -28,6 +28,8 @@ pub(crate) enum Check {
     Any,
     /// The low half of argument `.0` is one of `.1`.
     OneOf(u32, &'static [u32]),
+    /// Nothing; it answers this instead of what all others do.
+    Refuse(u16),
 }
 
 /// Calls with the numbers from `first` to `last`.
@@ -92,14 +94,16 @@ fn leaf(range: &Range, refuse: u32) -> Vec<Instruction> {
         jump(AT_LEAST, range.first, 1, 0),
         finish(refuse),
     ];
-    if let Check::OneOf(argument, values) = range.check {
-        code.push(load(ARGUMENTS + 8 * argument));
-        for &value in values {
-            code.extend([jump(EQUAL, value, 0, 1), finish(ALLOW)]);
+    match range.check {
+        Check::Any => code.push(finish(ALLOW)),
+        Check::Refuse(errno) => code.push(finish(ERRNO | u32::from(errno))),
+        Check::OneOf(argument, values) => {
+            code.push(load(ARGUMENTS + 8 * argument));
+            for &value in values {
+                code.extend([jump(EQUAL, value, 0, 1), finish(ALLOW)]);
+            }
+            code.push(finish(refuse));
         }
-        code.push(finish(refuse));
-    } else {
-        code.push(finish(ALLOW));
     }
     code
 }
@@ -149,6 +153,7 @@ mod tests {
         let odd: Vec<(u32, Check)> = (0..200).step_by(7).map(|n| (n, Check::Any)).collect();
         let mut calls = odd.clone();
         calls.extend([(16, Check::OneOf(1, &[5, 9])), (8, Check::Any)]);
+        calls.push((435, Check::Refuse(38)));
         let program = program(&calls, 1);
         for number in (0..600).chain([0x4000_0000, u32::MAX]) {
             let listed = calls.iter().find(|(listed, _)| *listed == number);
@@ -156,6 +161,7 @@ mod tests {
                 let expected = match listed {
                     Some((_, Check::Any)) => ALLOW,
                     Some((_, Check::OneOf(_, values))) if values.contains(&argument) => ALLOW,
+                    Some((_, Check::Refuse(errno))) => ERRNO | u32::from(*errno),
                     _ => ERRNO | 1,
                 };
                 let (got, steps) = answer(&program, AUDIT_ARCH_X86_64, number, argument);

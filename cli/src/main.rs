@@ -4,6 +4,7 @@
 //! (`husk: what: why (remedy)`) and the exit statuses of [`error`].
 
 mod arguments;
+mod boot;
 mod choice;
 mod clock;
 mod confine;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     };
     let result = match &arguments.verb {
         Verb::Run(options) => run::run(options, started),
+        Verb::Boot(options) => boot::boot(options),
         Verb::Engines => engines::engines(),
     };
     match result {

@@ -22,6 +22,7 @@ use crate::stats::{self, Measured};
 use crate::{choice, confine, ending, signals};
 use configuration::configuration;
 use services::{Threads, services};
+pub(crate) use services::{start_thread, stream};
 use world::Ports;
 
 /// Least memory a machine can have.
@@ -59,7 +60,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     check_program(options)?;
     host::allocator::one_arena();
     raise_file_limit();
-    let held = signals::hold();
+    let held = signals::hold(&signals::FORWARDED);
     let config = configuration(options)?;
     let engine = choice::engine(options.engine);
     let platform = engine.platform();
@@ -72,7 +73,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     // The host makes the machine meanwhile.
     let services = services(options)?;
     let facts = facts(options, started)?;
-    confine::drop_privileges()?;
+    confine::drop_privileges(confine::SERVING_FILES)?;
     let mut machine = creation.finish()?;
     let offset = image.map(|image| image.offset);
     let facts = with_memory(facts, platform, machine.memory());
@@ -211,7 +212,7 @@ fn check_program(options: &RunOptions) -> Result<(), Failure> {
     }
 }
 
-fn check_memory(memory: u64) -> Result<(), Failure> {
+pub(crate) fn check_memory(memory: u64) -> Result<(), Failure> {
     if memory < MEMORY_MIN {
         let why = format!("{} KiB is too little for a machine", memory >> 10);
         return Err(Failure::new("--memory", why, "give it at least 2M"));

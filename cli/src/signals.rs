@@ -5,8 +5,8 @@ use std::sync::Arc;
 use machine_bus::SignalLine;
 use nix::sys::signal::{SigSet, Signal};
 
-/// The signals that are passed on.
-const FORWARDED: [Signal; 9] = [
+/// The signals that are passed on to a program.
+pub(crate) const FORWARDED: [Signal; 9] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -18,15 +18,32 @@ const FORWARDED: [Signal; 9] = [
     Signal::SIGTSTP,
 ];
 
-/// Holds the signals back from now on, in this thread and those it starts; those that whoever
+/// The signals that end husk, with what runs in it.
+pub(crate) const ENDING: [Signal; 4] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+];
+
+/// Holds these signals back from now on, in this thread and those it starts; those that whoever
 /// started us ignores stay ignored (`nohup`). Before any other thread.
-pub(crate) fn hold() -> SigSet {
+pub(crate) fn hold(signals: &[Signal]) -> SigSet {
     let ignored = host::inherited::ignored_signals();
     let heard = |signal: &Signal| ignored >> (*signal as u32 - 1) & 1 == 0;
-    let set: SigSet = FORWARDED.into_iter().filter(heard).collect();
+    let set: SigSet = signals.iter().copied().filter(heard).collect();
     // Fails only for an invalid operation, which this is not.
     let _ = set.thread_block();
     set
+}
+
+/// Waits for one of them; its number.
+pub(crate) fn wait(set: &SigSet) -> u8 {
+    loop {
+        if let Ok(signal) = set.wait() {
+            return signal as u8;
+        }
+    }
 }
 
 /// Passes signals on to the program for ever; a thread's whole life.

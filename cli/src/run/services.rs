@@ -60,17 +60,38 @@ fn directory(
 }
 
 fn streams() -> Result<Streams, Failure> {
-    let copy = |number, stream: BorrowedFd<'_>| -> Result<Option<OwnedFd>, Failure> {
-        let open = host::inherited::was_open(number);
-        let copied = open.then(|| stream.try_clone_to_owned()).transpose();
-        copied.map_err(|error| Failure::new("the standard streams", error, ""))
-    };
     Ok(Streams {
-        stdin: copy(0, std::io::stdin().as_fd())?,
-        stdout: copy(1, std::io::stdout().as_fd())?,
-        stderr: copy(2, std::io::stderr().as_fd())?,
-        log: copy(2, std::io::stderr().as_fd())?,
+        stdin: stream(0)?,
+        stdout: stream(1)?,
+        stderr: stream(2)?,
+        log: stream(2)?,
     })
+}
+
+/// A copy of standard input, output (1) or error, if it was open when husk was started.
+pub(crate) fn stream(number: u8) -> Result<Option<OwnedFd>, Failure> {
+    let copy = |stream: BorrowedFd<'_>| stream.try_clone_to_owned();
+    let copied = host::inherited::was_open(number).then(|| match number {
+        0 => copy(std::io::stdin().as_fd()),
+        1 => copy(std::io::stdout().as_fd()),
+        _ => copy(std::io::stderr().as_fd()),
+    });
+    let copied = copied.transpose();
+    copied.map_err(|error| Failure::new("the standard streams", error, ""))
+}
+
+/// Starts a thread of the monitor.
+pub(crate) fn start_thread(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<(), Failure> {
+    let builder = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(THREAD_STACK);
+    let started = builder.spawn(body);
+    started
+        .map(drop)
+        .map_err(|error| Failure::new("a thread", error, ""))
 }
 
 /// Starts the monitor's threads.
@@ -85,13 +106,7 @@ impl Threads<'_> {
         name: &str,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<(), Failure> {
-        let builder = std::thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(THREAD_STACK);
-        let started = builder.spawn(body);
-        started
-            .map(drop)
-            .map_err(|error| Failure::new("a thread", error, ""))
+        start_thread(name, body)
     }
 
     /// Starts those that serve a device, a queue each.

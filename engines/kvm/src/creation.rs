@@ -11,7 +11,7 @@ use kvm_ioctls::{Cap, Kvm, VcpuFd};
 use crate::cpuid::{self, Processor};
 use crate::error::{KvmError, call};
 use crate::machine::KvmMachine;
-use crate::state::Readable;
+use crate::state::{Readable, make_write_back};
 use crate::vcpu::KvmVcpu;
 use crate::vm::Vm;
 use crate::{counter, device, memory};
@@ -68,6 +68,7 @@ fn make(kvm: &Kvm, bytes: u64, vcpus: u32) -> Result<KvmMachine, KvmError> {
             deadline_timer,
         };
         identify(&fd, supported.as_slice(), &processor)?;
+        make_write_back(&fd)?;
         counter::follow_host(&fd)?;
         Ok(fd)
     };

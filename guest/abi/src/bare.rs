@@ -16,5 +16,8 @@ pub const PORT_DEBUG_EXIT: u16 = 0xf4;
 pub const VECTOR_MONITOR: u8 = 0xf0;
 /// The vector of the local timer.
 pub const VECTOR_TIMER: u8 = 0xf1;
+/// The vector of all devices that the kernel finds by itself: messages of PCI functions, and
+/// interrupt lines.
+pub const VECTOR_DEVICE: u8 = 0xf2;
 /// The vector of spurious interrupts.
 pub const VECTOR_SPURIOUS: u8 = 0xff;

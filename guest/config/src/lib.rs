@@ -1,11 +1,14 @@
 //! What a machine is to run, as the monitor tells the kernel.
 //!
+//! Without a Husk monitor it follows from the kernel's command line ([`command_line`]).
 //! Encoded with postcard at guest-physical [`guest_abi::layout::CONFIG`]. Apart from
 //! `guest-abi` because it needs an allocator, which the cell's stub has not.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+pub mod command_line;
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use guest_abi::fuse::{InHeader, InterruptIn, Opcode};
 use guest_hal::sync::Mutex;
-use guest_hal::virtio::{self, RequestQueue, Source, Target};
+use guest_hal::virtio::{self, Device, RequestQueue, Source, Target};
 use guest_kernel::fs::fuse::Transport;
 use guest_kernel::process::current;
 use guest_kernel::{Errno, Result, signal};
@@ -20,16 +20,44 @@ pub struct FuseDevice {
     requests: Mutex<RequestQueue>,
 }
 
-/// Sets a device up.
+/// Where the configuration says what the file system is called, and how many queues for
+/// requests there are (virtio 1.2, 5.11.4).
+const TAG_LENGTH: usize = 36;
+const QUEUE_COUNT: usize = TAG_LENGTH;
+
+/// Sets the device of a shared page up.
 ///
 /// # Errors
 /// `ENODEV` when there is none, or it is not a file system.
 pub fn open(device: u32) -> Result<Arc<dyn Transport>> {
-    let queues = virtio::open(device, 2).map_err(|_| Errno::ENODEV)?;
+    set_up(virtio::numbered(device).ok_or(Errno::ENODEV)?)
+}
+
+/// Finds a file system by its name, and sets it up.
+///
+/// # Errors
+/// `ENODEV` when there is none, or it does not behave.
+pub fn open_tag(tag: &[u8]) -> Result<Arc<dyn Transport>> {
+    let device = virtio::find(virtio::ID_FS, &|device| is_called(device, tag));
+    set_up(device.ok_or(Errno::ENODEV)?)
+}
+
+/// Whether a file system has that name, and a queue for requests.
+fn is_called(device: &Device, tag: &[u8]) -> bool {
+    let (mut name, mut count) = ([0; TAG_LENGTH], [0; 4]);
+    let read = device.configuration(0, &mut name);
+    let read = read.and_then(|()| device.configuration(QUEUE_COUNT, &mut count));
+    // The rest of a shorter name is zero.
+    let same = name.starts_with(tag) && name.iter().skip(tag.len()).all(|&byte| byte == 0);
+    read.is_ok() && same && u32::from_le_bytes(count) > 0
+}
+
+fn set_up(device: Device) -> Result<Arc<dyn Transport>> {
+    let queues = device.open(0, 2).map_err(|_| Errno::ENODEV)?.queues;
     let [urgent, requests] = <[_; 2]>::try_from(queues).map_err(|_| Errno::ENODEV)?;
     Ok(Arc::new(FuseDevice {
-        urgent: Mutex::new(urgent),
-        requests: Mutex::new(requests),
+        urgent: Mutex::new(urgent.into()),
+        requests: Mutex::new(requests.into()),
     }))
 }
 

@@ -12,7 +12,7 @@
 //! * [`user`]: copies from and to the program's memory that survive any address.
 //! * [`fpu`]: the program's floating-point and vector state. The kernel itself has
 //!   none: it is compiled without SSE, so that state stays in the registers.
-//! * [`virtio`]: a queue on which a driver sends requests.
+//! * [`virtio`]: devices and the queues on which a driver sends requests; [`serial`]: a port.
 //!
 //! It knows no Linux: numbers of system calls, signals and errors appear only where
 //! the host's own are spoken (`cell`), those of processors where there is no host (`bare`).
@@ -36,11 +36,15 @@ mod builtins;
 mod cell;
 mod context;
 pub mod fpu;
+#[cfg(kernel_build)]
+mod frame;
+mod hardware;
 #[cfg(not(kernel_build))]
 mod hosted;
 pub mod memory;
 mod platform;
 pub mod report;
+pub mod serial;
 #[cfg(kernel_build)]
 mod start;
 pub mod sync;

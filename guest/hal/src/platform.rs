@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::hardware::Hardware;
 use crate::{GuestAddress, LinearAddress, Nanos, UserContext};
 
 /// Access rights of a mapping; a subset of read, write, execute.
@@ -142,6 +143,11 @@ pub(crate) trait Lower: Platform {
     /// Where a device finds what the kernel sees at `linear`: the physical address, and how
     /// many of `length` bytes follow each other there; at least one.
     fn device_range(&self, linear: u64, length: u64) -> (u64, u64);
+
+    /// The way to devices beside those of the shared pages.
+    fn hardware(&self) -> Option<&'static dyn Hardware> {
+        None
+    }
 }
 
 #[cfg(not(kernel_build))]

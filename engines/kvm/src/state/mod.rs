@@ -14,6 +14,8 @@ mod model_specific;
 mod registers;
 mod vector;
 
+pub(crate) use model_specific::make_write_back;
+
 use kvm_bindings::{kvm_debugregs, kvm_regs, kvm_xcr, kvm_xcrs};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use x86_state::CpuState;

@@ -10,6 +10,10 @@ use kvm_ioctls::VcpuFd;
 use crate::error::{KvmError, call};
 
 const APIC_BASE: u32 = 0x1b;
+/// The kind of memory where nothing else is said, and whether any of that counts.
+const MEMORY_KIND: u32 = 0x2ff;
+/// Ranges count, those of the lowest MiB too; write-back.
+const WRITE_BACK: u64 = 1 << 11 | 1 << 10 | 6;
 
 /// Single registers and ranges of them, both ends included; ascending (SDM vol. 4; AMD APM vol. 2,
 /// appendix A; Linux, Documentation/virt/kvm/x86/msr.rst).
@@ -82,6 +86,12 @@ pub(super) fn readable(fd: &VcpuFd, mut numbers: Vec<u32>) -> Result<Vec<u32>, K
         }
         numbers.remove(count);
     }
+}
+
+/// All memory is write-back, as firmware leaves it on every processor. Without, Linux
+/// believes that there are no kinds of memory, by page neither.
+pub(crate) fn make_write_back(fd: &VcpuFd) -> Result<(), KvmError> {
+    write(fd, &[(MEMORY_KIND, WRITE_BACK)])
 }
 
 pub(super) fn read(fd: &VcpuFd, numbers: &[u32]) -> Result<Vec<(u32, u64)>, KvmError> {

@@ -71,6 +71,11 @@ pub(super) fn initialize() {
 /// Says how fast the timer counts, where it has no deadline mode.
 pub(super) fn set_frequency(hertz: u64) {
     HERTZ.store(hertz, Ordering::Relaxed);
+    if !HAS_DEADLINE.load(Ordering::Relaxed) {
+        // Counting down to measure it may have masked it.
+        write(INITIAL_COUNT, 0);
+        write(TIMER, u32::from(VECTOR_TIMER));
+    }
 }
 
 /// Lets the timer count down as long as it can, without an interrupt.

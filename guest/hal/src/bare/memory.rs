@@ -8,6 +8,7 @@
 //! Locks: `MAPPINGS` before `MEMORY`. Whoever holds `MEMORY` touches frames and statics only,
 //! never the heap, which itself may have to be brought in.
 
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use guest_abi::layout::{self, APP_END, RAM_BASE};
@@ -18,6 +19,7 @@ use super::ranges::Range;
 use super::tables::{self, GLOBAL, Leaf, NO_EXECUTE, SHOWN, Tables, UNCACHED, USER, WRITE};
 use super::{cpu, image};
 use crate::Protection;
+use crate::hardware::Registers;
 use crate::sync::Mutex;
 
 /// Pages that are looked at around one that was touched.
@@ -152,6 +154,13 @@ pub(super) fn map_registers(physical: u64, length: u64) -> Option<*mut u8> {
         let address = linear + (physical - first);
         Some(core::ptr::with_exposed_provenance_mut(address as usize))
     })
+}
+
+/// As [`map_registers`], to be used safely.
+pub(super) fn map_device(physical: u64, length: u64) -> Option<Registers> {
+    let base = NonNull::new(map_registers(physical, length)?)?;
+    // SAFETY: it has just been mapped, for ever, at addresses where no object is.
+    Some(unsafe { Registers::new(base, length as usize) })
 }
 
 fn with<T>(work: impl FnOnce(&mut Memory) -> T) -> T {

@@ -10,6 +10,7 @@
 //! * [`memory`]: guest-physical memory, made of [`frames`]; the program's [`mappings`];
 //!   [`tables`] of the processor.
 //! * [`cpu`], [`apic`], [`clock`], [`serial`]: processor, interrupts and timer, time, last words.
+//! * [`hardware`], [`lines`]: devices beside the monitor's own, and their interrupts.
 #![cfg_attr(
     kernel_build,
     expect(unsafe_code, reason = "the kernel's meeting point with the processor")
@@ -27,7 +28,11 @@ mod cpu;
 mod entry;
 mod frames;
 #[cfg(kernel_build)]
+mod hardware;
+#[cfg(kernel_build)]
 mod image;
+#[cfg(kernel_build)]
+mod lines;
 mod mappings;
 #[cfg(kernel_build)]
 mod memory;

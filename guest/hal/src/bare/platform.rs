@@ -7,6 +7,7 @@ use x86_64::instructions::{hlt, interrupts};
 
 use super::{VCPU, apic, cpu, entry, memory, serial};
 use crate::boot::{device_page, ring, vcpu_page};
+use crate::hardware::Hardware;
 use crate::platform::{Lower, MapError, Platform, Protection, Ticket};
 use crate::sync::Once;
 use crate::{GuestAddress, LinearAddress, Nanos, UserContext, report, time};
@@ -163,6 +164,10 @@ impl Lower for Bare {
 
     fn syscall_entry(&self) -> LinearAddress {
         LinearAddress(entry::syscall_address())
+    }
+
+    fn hardware(&self) -> Option<&'static dyn Hardware> {
+        Some(&Self)
     }
 
     fn device_range(&self, linear: u64, length: u64) -> (u64, u64) {

@@ -7,7 +7,7 @@
 use core::sync::atomic::Ordering;
 
 use guest_abi::boot::{BootInfo, MAGIC, RAM_RANGES_MAX, RamRange};
-use guest_abi::layout::{self, page_up};
+use guest_abi::layout::{self, RAM_BASE, page_up};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::command_line::COMMAND_LINE;
@@ -47,6 +47,8 @@ fn start_elsewhere(start_info: u64) {
     begin(&info.ram, &[], &machine.taken, info.ram_span);
     // Where a monitor would have put it.
     memory::write(layout::BOOT_INFO, info.as_bytes());
+    // Interrupts may not fault: what they touch is there from now on.
+    memory::populate(RAM_BASE + layout::VCPU_PAGES, layout::PAGE_SIZE, true);
     apic::initialize();
     let frequencies = clock::frequencies(machine.acpi.timer);
     apic::set_frequency(frequencies.local);

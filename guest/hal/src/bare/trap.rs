@@ -5,9 +5,9 @@
 //! while it copies), or interrupts to be noticed later; anything else is a fault of the kernel.
 
 use core::fmt;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use guest_abi::bare::{VECTOR_SPURIOUS, VECTOR_TIMER};
+use guest_abi::bare::{VECTOR_DEVICE, VECTOR_SPURIOUS, VECTOR_TIMER};
 use guest_abi::layout::{APP_END, RAM_BASE, RAM_SPAN_MAX};
 use guest_abi::vcpu::PENDING_TIMER;
 
@@ -16,7 +16,7 @@ use super::{VCPU, apic, cpu, entry, platform};
 use crate::boot::vcpu_page;
 use crate::context::{USER_CS, USER_SS};
 use crate::report::{self, End};
-use crate::{Protection, Trap, UserContext, kernel, user};
+use crate::{Protection, Trap, UserContext, kernel, user, virtio};
 
 /// First vector that is no exception.
 const FIRST_INTERRUPT: u64 = 32;
@@ -163,10 +163,21 @@ fn note(vector: u64) {
         let page = vcpu_page(0);
         page.pending.fetch_or(PENDING_TIMER, Ordering::SeqCst);
         page.event.fetch_add(1, Ordering::SeqCst);
+    } else if vector == u64::from(VECTOR_DEVICE) {
+        // First this, so that whoever is woken sees what the device did before it was told.
+        virtio::acknowledge();
+        vcpu_page(0).event.fetch_add(1, Ordering::SeqCst);
     }
 }
 
+/// Set while a fault of the kernel is reported.
+static REPORTING: AtomicBool = AtomicBool::new(false);
+
 fn fail(frame: &KernelFrame) -> ! {
+    if REPORTING.swap(true, Ordering::Relaxed) {
+        // The report itself met a fault: the machine ends with what it has written so far.
+        crate::platform().power_off()
+    }
     report::end(End::Panic, format_args!("{frame}"))
 }
 

@@ -6,7 +6,7 @@ use core::any::Any;
 
 use guest_abi::fuse::{
     CreateIn, Dirent, EntryOut, LinkIn, MkdirIn, MknodIn, Opcode, OpenIn, OpenOut, ReadIn,
-    ReleaseIn, Rename2In,
+    ReleaseIn, Rename2In, RenameIn,
 };
 use guest_hal::virtio::{Source, Target};
 use linux_raw_sys::general as raw;
@@ -232,15 +232,21 @@ impl Changeable for FuseInode {
 
     fn rename(&self, name: &[u8], to: &Arc<dyn Inode>, to_name: &[u8], flags: u32) -> Result<()> {
         let target = fuse(to)?;
+        self.forget_attributes();
+        target.forget_attributes();
+        let (session, newdir) = (&self.fs.session, target.node);
+        let names = &[name, to_name];
+        if flags == 0 {
+            return session.ask(self.request(Opcode::Rename), &RenameIn { newdir }, names);
+        }
         let ask = Rename2In {
-            newdir: target.node,
+            newdir,
             flags,
             padding: 0,
         };
-        self.forget_attributes();
-        target.forget_attributes();
-        self.fs
-            .session
-            .ask(self.request(Opcode::Rename2), &ask, &[name, to_name])
+        match session.ask(self.request(Opcode::Rename2), &ask, names) {
+            Err(Errno::ENOSYS) => Err(Errno::EINVAL),
+            result => result,
+        }
     }
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use guest_abi::fuse::{
     FSYNC_FDATASYNC, FallocateIn, FlushIn, FsyncIn, LseekIn, LseekOut, Opcode, OpenIn, OpenOut,
-    ReadIn, ReleaseIn, SetattrIn, WriteIn, WriteOut, setattr,
+    ReadIn, ReleaseIn, SetattrIn, WriteIn, WriteOut, init, setattr,
 };
 use guest_hal::memory::Extent;
 use guest_hal::virtio::{Source, Target};
@@ -21,6 +21,9 @@ use crate::fs::inode::Inode;
 use crate::fs::pages::{Backing, PageStore};
 use crate::{Errno, Result};
 
+/// Flags of open(2) that have done their work when the server opens what there is.
+const NOT_AT_OPEN: u32 = raw::O_CREAT | raw::O_EXCL | raw::O_NOCTTY;
+
 /// A file that is open at the server; closed when dropped.
 #[derive(Debug)]
 pub(super) struct Handle {
@@ -32,15 +35,23 @@ pub(super) struct Handle {
 
 impl Handle {
     pub(super) fn open(inode: &FuseInode, flags: u32) -> Result<Arc<Self>> {
+        let session = &inode.fs.session;
+        let truncates = flags & raw::O_TRUNC != 0;
+        let truncates_apart = truncates && !session.can(init::ATOMIC_O_TRUNC);
         let ask = OpenIn {
-            flags,
+            flags: flags & !(NOT_AT_OPEN | if truncates_apart { raw::O_TRUNC } else { 0 }),
             open_flags: 0,
         };
-        let reply: OpenOut = inode
-            .fs
-            .session
-            .ask(inode.request(Opcode::Open), &ask, &[])?;
-        Ok(Self::of(inode, &reply, flags))
+        let reply: OpenOut = session.ask(inode.request(Opcode::Open), &ask, &[])?;
+        let handle = Self::of(inode, &reply, flags);
+        if truncates_apart {
+            inode.set(&SetattrIn {
+                valid: setattr::SIZE | setattr::FH,
+                fh: handle.fh,
+                ..SetattrIn::default()
+            })?;
+        }
+        Ok(handle)
     }
 
     pub(super) fn of(inode: &FuseInode, reply: &OpenOut, flags: u32) -> Arc<Self> {
@@ -278,8 +289,12 @@ impl File for FuseFile {
             padding: 0,
         };
         let request = self.inode.request(Opcode::Lseek);
-        let reply: LseekOut = self.inode.fs.session.ask(request, &ask, &[])?;
-        Ok(reply.offset)
+        match self.inode.fs.session.ask::<_, LseekOut>(request, &ask, &[]) {
+            // One that knows no holes has data everywhere.
+            Err(Errno::ENOSYS) if whence == raw::SEEK_DATA => Ok(offset),
+            Err(Errno::ENOSYS) if whence == raw::SEEK_HOLE => Ok(self.inode.known_size()),
+            reply => Ok(reply?.offset),
+        }
     }
 
     fn flush(&self, owner: u64) -> Result<()> {
@@ -291,10 +306,8 @@ impl File for FuseFile {
             lock_owner: owner,
             ..FlushIn::default()
         };
-        self.inode
-            .fs
-            .session
-            .ask(self.inode.request(Opcode::Flush), &ask, &[])
+        let request = self.inode.request(Opcode::Flush);
+        or_not_served(self.inode.fs.session.ask(request, &ask, &[]), Ok(()))
     }
 
     fn as_regular(&self) -> Option<&dyn Regular> {
@@ -302,7 +315,12 @@ impl File for FuseFile {
     }
 
     fn as_lockable(&self) -> Option<&dyn Lockable> {
-        (self.inode.fs.usage == Use::Volume).then_some(self as _)
+        let kept = self
+            .inode
+            .fs
+            .session
+            .can(init::POSIX_LOCKS | init::FLOCK_LOCKS);
+        (self.inode.fs.usage == Use::Volume && kept).then_some(self as _)
     }
 }
 
@@ -331,10 +349,8 @@ impl Regular for FuseFile {
             fsync_flags,
             padding: 0,
         };
-        self.inode
-            .fs
-            .session
-            .ask(self.inode.request(Opcode::Fsync), &ask, &[])
+        let request = self.inode.request(Opcode::Fsync);
+        or_not_served(self.inode.fs.session.ask(request, &ask, &[]), Ok(()))
     }
 
     fn allocate(&self, mode: u32, offset: u64, length: u64) -> Result<()> {
@@ -346,7 +362,8 @@ impl Regular for FuseFile {
             padding: 0,
         };
         let request = self.inode.request(Opcode::Fallocate);
-        let () = self.inode.fs.session.ask(request, &ask, &[])?;
+        let result = self.inode.fs.session.ask(request, &ask, &[]);
+        or_not_served(result, Err(Errno::EOPNOTSUPP))?;
         if mode & (raw::FALLOC_FL_PUNCH_HOLE | raw::FALLOC_FL_ZERO_RANGE) != 0 {
             self.inode.drop_pages();
         }
@@ -367,6 +384,14 @@ impl Regular for FuseFile {
             self.inode.pages().clone(),
             Arc::new(backing),
         ))
+    }
+}
+
+/// What a request means that this server does not serve.
+fn or_not_served(result: Result<()>, otherwise: Result<()>) -> Result<()> {
+    match result {
+        Err(Errno::ENOSYS) => otherwise,
+        result => result,
     }
 }
 

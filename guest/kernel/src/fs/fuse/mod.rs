@@ -17,6 +17,8 @@ mod locks;
 mod node;
 pub mod session;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use file::FuseFile;
 pub(super) use file::send_write;

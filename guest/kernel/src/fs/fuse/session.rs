@@ -70,6 +70,8 @@ pub struct Session {
     transport: Arc<dyn Transport>,
     unique: AtomicU64,
     transfer_max: u64,
+    /// What both sides can: bits of [`init`].
+    abilities: u32,
     forgotten: Mutex<Vec<ForgetOne>>,
 }
 
@@ -85,6 +87,7 @@ impl Session {
             transport,
             unique,
             transfer_max: 4096,
+            abilities: 0,
             forgotten,
         };
         let flags = init::ASYNC_READ
@@ -109,8 +112,15 @@ impl Session {
         if reply.major != MAJOR {
             return Err(Errno::EPROTO);
         }
+        session.abilities = reply.flags & flags;
         session.transfer_max = u64::from(reply.max_write).clamp(4096, TRANSFER_MAX);
         Ok(session)
+    }
+
+    /// Whether the server has all of these abilities: bits of [`init`].
+    #[must_use]
+    pub const fn can(&self, abilities: u32) -> bool {
+        self.abilities & abilities == abilities
     }
 
     /// The longest READ or WRITE in bytes.

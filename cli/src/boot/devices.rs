@@ -1,0 +1,116 @@
+//! The devices on the machine's PCI bus: a source of entropy, disks, volumes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use backend_block::{Disk, Format, Options};
+use backend_fs::{Access, DirectoryService, Export, Limits, Owner};
+use device_virtio::block::{Block, THREADS};
+use device_virtio::fs::FileSystem;
+use device_virtio::rng::Rng;
+use machine_board::Board;
+use machine_memory::GuestMemory;
+
+use crate::arguments::{BootOptions, DiskOption, TaggedVolume};
+use crate::error::Failure;
+
+/// What is on the bus besides the source of entropy.
+pub(super) struct Devices {
+    disks: Vec<Arc<dyn Disk>>,
+    volumes: Vec<(String, DirectoryService)>,
+}
+
+/// The disks of a machine.
+pub(super) struct Disks(Vec<Arc<dyn Disk>>);
+
+impl Devices {
+    /// Opens what they need of the host.
+    pub(super) fn open(options: &BootOptions) -> Result<Self, Failure> {
+        let disks = options.disk.iter().map(open_disk);
+        let limits = Limits::shared_by(options.volume.len().max(1));
+        let volumes = options.volume.iter();
+        let volumes = volumes.map(|volume| open_volume(volume, limits));
+        Ok(Self {
+            disks: disks.collect::<Result<_, _>>()?,
+            volumes: volumes.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Plugs them in, in the order of the command line: disks, then volumes.
+    pub(super) fn plug(self, board: &mut Board, memory: &GuestMemory) -> Result<Disks, Failure> {
+        board.plug(Box::new(Rng::new()), memory)?;
+        for disk in &self.disks {
+            let block = Block::new(Arc::clone(disk), THREADS);
+            board.plug(Box::new(block), memory)?;
+        }
+        for (tag, service) in self.volumes {
+            let system = FileSystem::new(&tag, Box::new(service));
+            board.plug(Box::new(system), memory)?;
+        }
+        Ok(Disks(self.disks))
+    }
+}
+
+impl Disks {
+    /// Makes durable what the guest wrote.
+    pub(super) fn flush(&self) -> Result<(), Failure> {
+        for disk in &self.0 {
+            let what = format!("--disk {}", disk.identity());
+            let flushed = disk.flush();
+            flushed.map_err(|error| Failure::new(what, error, "its last writes may be lost"))?;
+        }
+        Ok(())
+    }
+}
+
+fn open_disk(option: &DiskOption) -> Result<Arc<dyn Disk>, Failure> {
+    let DiskOption {
+        path,
+        format,
+        read_only,
+    } = option;
+    let format = match format {
+        Some(format) => *format,
+        None => raw_for_certain(path)?,
+    };
+    let options = Options {
+        path: path.clone(),
+        format,
+        read_only: *read_only,
+    };
+    let disk = backend_block::open(&options);
+    let disk = disk.map_err(|error| Failure::new("--disk", error, ""))?;
+    Ok(Arc::from(disk))
+}
+
+/// The guest of a raw disk can make it look like something else; so nothing is guessed.
+fn raw_for_certain(path: &Path) -> Result<Format, Failure> {
+    match Format::guess(path) {
+        Ok(Format::Qcow2) => Err(Failure::new(
+            format_args!("--disk {}", path.display()),
+            "it looks like a qcow2 image, and its format is not said",
+            "add ,format=qcow2, or ,format=raw if its guest wrote that itself",
+        )),
+        // What cannot be read is refused with a reason when it is opened.
+        _ => Ok(Format::Raw),
+    }
+}
+
+fn open_volume(
+    volume: &TaggedVolume,
+    limits: Limits,
+) -> Result<(String, DirectoryService), Failure> {
+    let access = if volume.read_only {
+        Access::ReadOnly
+    } else {
+        Access::ReadWrite
+    };
+    let export = Export {
+        root: volume.host.clone(),
+        access,
+        owner: Owner::of_process(),
+    };
+    let service = DirectoryService::with_limits(export, limits)
+        .map_err(|error| Failure::new("--volume", error, "give a directory that exists"))?;
+    Ok((volume.tag.clone(), service))
+}

@@ -1,0 +1,98 @@
+//! What the guest starts from.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use boot::{Acpi, BootError, Guest, Image, Module, Part, Ram};
+use machine_memory::GuestMemory;
+use x86_state::CpuState;
+
+use crate::arguments::BootOptions;
+use crate::error::Failure;
+
+/// Kernel, initial RAM disk, command line.
+pub(super) struct Files {
+    kernel: Image,
+    initrd: Option<Image>,
+    command_line: Vec<u8>,
+}
+
+impl Files {
+    /// Opens the files, and looks whether there is anything to start.
+    pub(super) fn open(options: &BootOptions) -> Result<Self, Failure> {
+        use std::os::unix::ffi::OsStrExt;
+        let kernel = open(Part::Kernel, "--kernel", &options.kernel)?;
+        boot::detect(&kernel).map_err(|error| failed("--kernel", &options.kernel, error))?;
+        let initrd = options.initrd.as_deref();
+        let initrd = initrd.map(|path| open(Part::Module, "--initrd", path));
+        let initrd = initrd.transpose()?;
+        if let Some(initrd) = &initrd {
+            check_size(initrd, options)?;
+        }
+        Ok(Self {
+            kernel,
+            initrd,
+            command_line: options.append.as_bytes().to_vec(),
+        })
+    }
+
+    /// Loads them; returns the state in which the first virtual CPU starts.
+    pub(super) fn load(&self, memory: &GuestMemory, acpi: Acpi) -> Result<CpuState, Failure> {
+        let regions = memory.regions().iter();
+        let ranges: Vec<_> = regions
+            .map(|region| (region.guest, region.length))
+            .collect();
+        let ram = Ram::new(&ranges)?;
+        let modules: Vec<Module<'_>> = self
+            .initrd
+            .iter()
+            .map(|image| Module {
+                image,
+                arguments: b"",
+            })
+            .collect();
+        let guest = Guest {
+            kernel: &self.kernel,
+            modules: &modules,
+            command_line: &self.command_line,
+            ram: &ram,
+            acpi: Some(acpi),
+            text_screen: false,
+        };
+        Ok(boot::start(memory, &guest)?)
+    }
+}
+
+fn open(part: Part, option: &str, path: &Path) -> Result<Image, Failure> {
+    Image::open(part, path).map_err(|error| failed(option, path, error))
+}
+
+fn failed(option: &str, path: &Path, error: BootError) -> Failure {
+    let remedy = match &error {
+        BootError::Read { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+            "check the path"
+        }
+        _ => "",
+    };
+    Failure::new(format_args!("{option} {}", path.display()), error, remedy)
+}
+
+/// A file that cannot fit should be refused by its name and not by where it would lie.
+fn check_size(initrd: &Image, options: &BootOptions) -> Result<(), Failure> {
+    if initrd.length() < options.memory {
+        return Ok(());
+    }
+    let path = options.initrd.as_deref().unwrap_or(Path::new(""));
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let why: &dyn Display = &format_args!(
+        "it has {} MiB, and the machine's memory {}",
+        mib(initrd.length()),
+        mib(options.memory)
+    );
+    let what = format!("--initrd {}", path.display());
+    Err(Failure::new(
+        what,
+        why,
+        "give the machine more with --memory",
+    ))
+}

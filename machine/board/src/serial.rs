@@ -1,0 +1,155 @@
+//! The serial port, between the guest and the host.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use device_legacy::uart::Uart;
+use machine_bus::{InterruptLine, Nanos};
+
+use crate::attached::{Attached, Chip};
+
+/// Where what the guest sends goes.
+pub trait Output: Send {
+    /// Takes all of `bytes`; a virtual CPU waits for it.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+/// A serial port. Its interrupt pin is gated by OUT2, as on every PC.
+pub(crate) struct Serial {
+    uart: Uart,
+    output: Box<dyn Output>,
+    room: Arc<Room>,
+}
+
+/// Tells whoever has input that there may be room for it.
+#[derive(Debug, Default)]
+struct Room {
+    /// Whether there is room, or nobody will ever ask for it again.
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    None,
+    Some,
+    Ended,
+}
+
+impl Room {
+    /// Those that ended stay so.
+    fn set(&self, state: State) {
+        let mut now = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *now != State::Ended && *now != state {
+            *now = state;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for room; `false` when there will be none.
+    fn wait(&self) -> bool {
+        let mut now = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while *now == State::None {
+            let woken = self.changed.wait(now);
+            now = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        *now == State::Some
+    }
+}
+
+impl Serial {
+    pub(crate) fn new(output: Box<dyn Output>) -> Self {
+        Self {
+            uart: Uart::new(),
+            output,
+            room: Arc::default(),
+        }
+    }
+
+    /// How much it takes now. What comes before the guest is ready (DTR) would be lost.
+    fn takes(&self) -> usize {
+        if self.uart.dtr() { self.uart.room() } else { 0 }
+    }
+
+    /// Receives what it takes now; returns how much.
+    fn receive(&mut self, bytes: &[u8], now: Nanos) -> usize {
+        let most = self.takes().min(bytes.len());
+        self.uart
+            .receive(bytes.get(..most).unwrap_or_default(), now)
+    }
+}
+
+impl Chip for Serial {
+    fn read(&mut self, offset: u16, now: Nanos) -> u8 {
+        self.uart.read(offset, now)
+    }
+
+    fn write(&mut self, offset: u16, value: u8, now: Nanos) {
+        self.uart.write(offset, value, now);
+        let sent = self.uart.take_output();
+        if !sent.is_empty() {
+            self.output.put(&sent);
+        }
+    }
+
+    fn advance(&mut self, now: Nanos) {
+        self.uart.advance(now);
+    }
+
+    fn settle(&mut self, line: &dyn InterruptLine, _: Nanos) {
+        line.set(self.uart.irq() && self.uart.out2());
+        let has_room = self.takes() > 0;
+        self.room
+            .set(if has_room { State::Some } else { State::None });
+    }
+
+    fn next_event(&self, now: Nanos) -> Option<Nanos> {
+        self.uart.next_event(now)
+    }
+}
+
+/// Where input for the guest is handed in.
+#[derive(Clone)]
+pub struct SerialInput {
+    port: Arc<Attached<Serial>>,
+    room: Arc<Room>,
+}
+
+impl fmt::Debug for SerialInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SerialInput").finish_non_exhaustive()
+    }
+}
+
+impl SerialInput {
+    pub(crate) fn new(port: &Arc<Attached<Serial>>) -> Self {
+        let room = port.with(|serial, _| Arc::clone(&serial.room));
+        let port = Arc::clone(port);
+        Self { port, room }
+    }
+
+    /// Hands all of `bytes` in, waiting until the guest is ready for them and has room; `false`
+    /// when that will not be.
+    pub fn push(&self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if !self.room.wait() {
+                return false;
+            }
+            let taken = self.offer(rest);
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        true
+    }
+
+    /// Hands in as many of `bytes` as there is room for at once; returns their number.
+    pub fn offer(&self, bytes: &[u8]) -> usize {
+        self.port.with(|serial, now| serial.receive(bytes, now))
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn end(&self) {
+        self.room.set(State::Ended);
+    }
+}

@@ -1,0 +1,269 @@
+//! What is booted, and what must be seen.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::kernels::{Kernel, Kernels};
+use crate::runner::Prepared;
+use crate::{initrd, tiny};
+
+/// What every Linux is told: where its console is; to reset at once when it fails; and, for the
+/// nested environment, to leave `xsave` alone, which QEMU 7.2 does not restore from a signal's
+/// frame in a guest of a guest, whoever runs it.
+const APPEND: &str = "console=ttyS0 panic=-1 noxsave";
+
+/// A guest.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    system: System,
+    /// Behind `husk boot`.
+    options: &'static [&'static str],
+    /// As printf(1) takes it.
+    input: &'static str,
+    pub(crate) status: i32,
+    pub(crate) says: &'static [&'static str],
+}
+
+#[derive(Debug)]
+enum System {
+    /// A kernel, a script of its first process, modules in the order of loading.
+    Linux(Kernel, &'static str, &'static [&'static str]),
+    /// Code in protected mode.
+    Tiny(&'static [u8]),
+}
+
+const LOOK: &str = "
+echo guest: $(grep -c ^processor /proc/cpuinfo) processors, $(ls /sys/bus/pci/devices | wc -l) functions
+cat /proc/interrupts
+hwclock -r >/dev/null && echo guest: clock
+cat /sys/devices/system/clocksource/clocksource0/available_clocksource
+poweroff -f
+";
+
+const TALK: &str = "
+exec 0</dev/console
+echo guest: ready
+read line
+echo \"guest: heard $line\"
+poweroff -f
+";
+
+const DISK: &str = "
+if [ \"$(dd if=/dev/vda bs=8 count=1 2>/dev/null)\" = lastlife ]; then
+    echo guest: second life
+    poweroff -f
+fi
+echo guest: first life
+printf lastlife | dd of=/dev/vda conv=fsync 2>/dev/null
+reboot -f
+";
+
+const VOLUME: &str = "
+mount -t virtiofs data /mnt && cat /mnt/given
+echo \"guest wrote\" > /mnt/written
+dd if=/dev/hwrng bs=16 count=1 2>/dev/null | wc -c
+umount /mnt
+poweroff -f
+";
+
+const PCI: [&str; 5] = [
+    "virtio",
+    "virtio_ring",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+];
+const BLOCK: &[&str] = &[PCI[0], PCI[1], PCI[2], PCI[3], PCI[4], "virtio_blk"];
+const FILES: &[&str] = &[
+    PCI[0],
+    PCI[1],
+    PCI[2],
+    PCI[3],
+    PCI[4],
+    "rng-core",
+    "virtio-rng",
+    "fuse",
+    "virtiofs",
+];
+
+const ONE: &[&str] = &["--no-reboot"];
+const TWO: &[&str] = &["--no-reboot", "--cpus", "2"];
+const SEES_ONE: &[&str] = &[
+    "guest: 1 processors, 2 functions",
+    "guest: clock",
+    "acpi_pm",
+];
+const SEES_TWO: &[&str] = &[
+    "guest: 2 processors, 2 functions",
+    "guest: clock",
+    "acpi_pm",
+];
+
+/// All of them.
+pub(crate) const CASES: &[Case] = &[
+    tiny("tiny/debug-exit", &[0xb0, 42, 0xe6, 0xf4, 0xf4], 42, &[]),
+    // out 0xcf9, 6
+    tiny(
+        "tiny/reset",
+        &[0x66, 0xba, 0xf9, 0x0c, 0xb0, 6, 0xee, 0xf4],
+        123,
+        &[],
+    ),
+    // out 0x64, 0xfe
+    tiny(
+        "tiny/keyboard-reset",
+        &[0xb0, 0xfe, 0xe6, 0x64, 0xf4],
+        123,
+        &[],
+    ),
+    // outw 0x604, S5
+    tiny(
+        "tiny/power-off",
+        &[0x66, 0xba, 4, 6, 0x66, 0xb8, 0, 0x34, 0x66, 0xef, 0xf4],
+        0,
+        &[],
+    ),
+    // An empty interrupt table, then an exception.
+    tiny(
+        "tiny/triple-fault",
+        &[0x6a, 0, 0x6a, 0, 0x0f, 0x01, 0x1c, 0x24, 0x0f, 0x0b],
+        124,
+        &["husk: the guest:", "triple fault", "rip"],
+    ),
+    // Says `ok` at COM1.
+    tiny(
+        "tiny/serial",
+        &[
+            0x66, 0xba, 0xf8, 3, 0xb0, b'o', 0xee, 0xb0, b'k', 0xee, 0x31, 0xc0, 0xe6, 0xf4, 0xf4,
+        ],
+        0,
+        &["ok"],
+    ),
+    linux("linux/cloud", Kernel::Cloud, ONE, SEES_ONE),
+    linux("linux/cloud-2", Kernel::Cloud, TWO, SEES_TWO),
+    linux("linux/pvh-2", Kernel::CloudElf, TWO, SEES_TWO),
+    linux("linux/generic", Kernel::Generic, ONE, SEES_ONE),
+    Case {
+        name: "linux/input",
+        system: System::Linux(Kernel::Cloud, TALK, &[]),
+        options: &[],
+        input: "good morning\\n",
+        status: 0,
+        says: &["guest: heard good morning"],
+    },
+    Case {
+        name: "linux/disk-and-reboot",
+        system: System::Linux(Kernel::Cloud, DISK, BLOCK),
+        options: &["--disk", "FOLDER/disk"],
+        input: "",
+        status: 0,
+        says: &["guest: first life", "guest: second life"],
+    },
+    Case {
+        name: "linux/volume",
+        system: System::Linux(Kernel::Cloud, VOLUME, FILES),
+        options: &["--volume", "FOLDER/data:data"],
+        input: "",
+        status: 0,
+        says: &["given by the host", "host: guest wrote", "\n16"],
+    },
+];
+
+const fn tiny(
+    name: &'static str,
+    code: &'static [u8],
+    status: i32,
+    says: &'static [&'static str],
+) -> Case {
+    Case {
+        name,
+        system: System::Tiny(code),
+        options: &["--no-reboot"],
+        input: "",
+        status,
+        says,
+    }
+}
+
+const fn linux(
+    name: &'static str,
+    kernel: Kernel,
+    options: &'static [&'static str],
+    says: &'static [&'static str],
+) -> Case {
+    Case {
+        name,
+        system: System::Linux(kernel, LOOK, &[]),
+        options,
+        input: "",
+        status: 0,
+        says,
+    }
+}
+
+impl Case {
+    pub(crate) const fn is_linux(&self) -> bool {
+        matches!(self.system, System::Linux(..))
+    }
+
+    /// Puts its files into `folder`.
+    ///
+    /// # Errors
+    /// When something is missing.
+    pub(crate) fn prepare(&self, kernels: &Kernels, folder: &Path) -> Result<Prepared> {
+        let mut prepared = Prepared {
+            input: self.input,
+            ..Prepared::default()
+        };
+        let mut add = |option: &str, file: std::path::PathBuf| {
+            let name = file.to_string_lossy().into_owned();
+            prepared.arguments.extend([option.to_owned(), name]);
+            prepared.files.push(file);
+        };
+        match &self.system {
+            System::Tiny(code) => {
+                let kernel = folder.join("kernel");
+                std::fs::write(&kernel, tiny::kernel(code))?;
+                add("--kernel", kernel);
+            }
+            System::Linux(kernel, script, modules) => {
+                add("--kernel", std::path::absolute(kernels.image(*kernel)?)?);
+                let modules = kernels.modules(*kernel, modules)?;
+                let initrd = folder.join("initrd");
+                std::fs::write(&initrd, initrd::build(script, &modules)?)?;
+                add("--initrd", initrd);
+                prepared
+                    .arguments
+                    .extend(["--append", APPEND].map(String::from));
+            }
+        }
+        self.add_options(&mut prepared, folder)?;
+        Ok(prepared)
+    }
+
+    /// Those that name the folder have a disk, or a folder with a file.
+    fn add_options(&self, prepared: &mut Prepared, folder: &Path) -> Result<()> {
+        let engine = ["--engine", "kvm", "--memory", "256M"];
+        prepared.arguments.extend(engine.map(String::from));
+        for option in self.options {
+            let place = folder.to_string_lossy();
+            prepared.arguments.push(option.replace("FOLDER", &place));
+        }
+        if self.options.contains(&"--disk") {
+            let disk = folder.join("disk");
+            std::fs::write(&disk, vec![0; 1 << 20])?;
+            prepared.files.push(disk);
+        }
+        if self.options.contains(&"--volume") {
+            let data = folder.join("data");
+            std::fs::create_dir(&data)?;
+            std::fs::write(data.join("given"), "given by the host\n")?;
+            let written = data.join("written");
+            prepared.after = format!("echo \"host: $(cat {})\"; ", written.display());
+            prepared.files.push(data);
+        }
+        Ok(())
+    }
+}

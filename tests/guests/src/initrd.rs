@@ -1,0 +1,68 @@
+//! A first file system: busybox, a script, and the modules it loads.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cpio::Archive;
+
+/// What every script finds done.
+const PRELUDE: &str = "#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+for module in /modules/*; do [ -e \"$module\" ] && insmod \"$module\"; done
+";
+
+/// Builds it. Modules are loaded in this order.
+pub(crate) fn build(script: &str, modules: &[PathBuf]) -> Result<Vec<u8>> {
+    let busybox = busybox()?;
+    let mut archive = Archive::default();
+    for folder in ["bin", "dev", "proc", "sys", "mnt", "modules"] {
+        archive.folder(folder);
+    }
+    archive.file("bin/busybox", &busybox);
+    archive.link("bin/sh", "busybox");
+    archive.file("init", format!("{PRELUDE}{script}").as_bytes());
+    for (number, module) in modules.iter().enumerate() {
+        let contents = std::fs::read(module);
+        let contents = contents.with_context(|| format!("{} is missing", module.display()))?;
+        archive.file(&format!("modules/{number:02}.ko"), &contents);
+    }
+    Ok(archive.finish())
+}
+
+fn busybox() -> Result<Vec<u8>> {
+    let path = vocabulary::find_program("busybox");
+    let path = path.context("busybox is missing: install the Debian package busybox-static")?;
+    let bytes = std::fs::read(&path)?;
+    ensure!(
+        is_static(&bytes),
+        "busybox is not static: install the Debian package busybox-static"
+    );
+    Ok(bytes)
+}
+
+/// A dynamic program names its loader.
+fn is_static(program: &[u8]) -> bool {
+    let head = program.get(..4096).unwrap_or(program);
+    !head.windows(6).any(|window| window == b"/lib64")
+}
+
+/// The file of a module below a kernel's folder.
+pub(crate) fn module(tree: &Path, name: &str) -> Option<PathBuf> {
+    let wanted = format!("{name}.ko");
+    let mut folders = vec![tree.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).ok()?.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            } else if entry.file_name() == wanted.as_str() {
+                return Some(entry.path());
+            }
+        }
+    }
+    None
+}

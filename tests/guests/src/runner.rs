@@ -1,0 +1,138 @@
+//! Runs husk, here or in the nested environment.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+/// The longest that a guest may take on hardware, and emulated.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_NESTED: Duration = Duration::from_secs(240);
+
+/// What is run.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// Behind `husk boot`.
+    pub(crate) arguments: Vec<String>,
+    /// Files and folders that the arguments name.
+    pub(crate) files: Vec<PathBuf>,
+    /// What the guest gets as its input, as an argument of printf(1).
+    pub(crate) input: &'static str,
+    /// What is run after husk in the same place, by sh(1).
+    pub(crate) after: String,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// husk's own status; `None`: it did not end in time, or a signal ended it.
+    pub(crate) status: Option<i32>,
+    /// Both streams.
+    pub(crate) said: String,
+}
+
+/// A place to run husk.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    husk: PathBuf,
+    nested: Option<PathBuf>,
+}
+
+impl Runner {
+    pub(crate) fn new(husk: &Path, nested: Option<&Path>) -> Result<Self> {
+        let absolute = |path: &Path| {
+            let path = std::path::absolute(path)?;
+            ensure!(path.is_file(), "{} is missing: build it", path.display());
+            Ok(path)
+        };
+        Ok(Self {
+            husk: absolute(husk)?,
+            nested: nested.map(absolute).transpose()?,
+        })
+    }
+
+    /// Why nothing can be booted here.
+    pub(crate) fn unusable(&self) -> Result<Option<String>> {
+        if self.nested.is_some() {
+            let qemu = vocabulary::find_program("qemu-system-x86_64");
+            let missing =
+                "qemu-system-x86_64 is missing: install the Debian package qemu-system-x86";
+            return Ok(qemu.is_none().then(|| missing.to_owned()));
+        }
+        let output = Command::new(&self.husk).arg("engines").output()?;
+        let engines = String::from_utf8_lossy(&output.stdout);
+        let kvm = engines.lines().find(|line| line.starts_with("kvm "));
+        let kvm = kvm.context("husk engines says nothing of kvm")?;
+        let works = kvm.contains(" works");
+        Ok((!works).then(|| format!("{} (--nested runs it anyway)", kvm.trim())))
+    }
+
+    /// Runs it to its end. `folder` is for what it says.
+    pub(crate) fn run(&self, prepared: &Prepared, folder: &Path) -> Result<Ended> {
+        let mut said = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(folder.join("said"))?;
+        let (mut command, patience) = self.command(prepared);
+        command.stdin(Stdio::null());
+        command.stdout(said.try_clone()?).stderr(said.try_clone()?);
+        let child = command.spawn().context("it does not start")?;
+        let status = wait(child, patience)?;
+        let mut bytes = Vec::new();
+        said.rewind()?;
+        said.read_to_end(&mut bytes)?;
+        Ok(Ended {
+            status: status.and_then(|status| status.code()),
+            said: String::from_utf8_lossy(&bytes).into_owned(),
+        })
+    }
+
+    /// The input goes through a shell's pipe, so that both places have the same.
+    fn command(&self, prepared: &Prepared) -> (Command, Duration) {
+        let words: Vec<String> = prepared.arguments.iter().map(|word| quoted(word)).collect();
+        let husk = quoted(&self.husk.to_string_lossy());
+        let script = format!(
+            "printf '{}' | {husk} boot {}; status=$?; {}exit $status",
+            prepared.input,
+            words.join(" "),
+            prepared.after
+        );
+        let Some(xtask) = &self.nested else {
+            let mut command = Command::new("sh");
+            command.args(["-c", &script]);
+            return (command, PATIENCE);
+        };
+        let mut command = Command::new(xtask);
+        command.arg("nested-kvm").args(["--memory", "2G"]);
+        let seconds = PATIENCE_NESTED.as_secs().to_string();
+        command.args(["--timeout", &seconds]);
+        for file in prepared.files.iter().chain([&self.husk]) {
+            command.arg("--file").arg(file);
+        }
+        let busybox = vocabulary::find_program("busybox").unwrap_or_default();
+        command.arg(busybox).args(["sh", "-c", &script]);
+        (command, PATIENCE_NESTED + PATIENCE)
+    }
+}
+
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Waits, but not for ever.
+fn wait(mut child: Child, patience: Duration) -> Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
+}
