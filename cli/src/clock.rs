@@ -17,6 +17,8 @@ use rustix::time::{ClockId, clock_gettime};
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// First and longest time between two corrections.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(64));
+/// How often the clocks are read to have a good reading.
+const READINGS: u32 = 4;
 /// A difference that is stepped over instead of slewed: the host was suspended, or set.
 const STEP_NANOS: i64 = 100_000_000;
 
@@ -39,12 +41,24 @@ fn nanos(clock: ClockId) -> u64 {
     time.tv_sec as u64 * NANOS_PER_SECOND as u64 + time.tv_nsec as u64
 }
 
+/// Counter and clock at one moment, as far as they can be read at once: another thread may have the
+/// processor in between. The narrowest of a few readings counts.
+fn counter_and_monotonic() -> (u64, u64) {
+    let read = |_| {
+        let before = tsc();
+        let monotonic = nanos(ClockId::Monotonic);
+        let gap = tsc().saturating_sub(before);
+        (gap, before + gap / 2, monotonic)
+    };
+    let narrowest = (0..READINGS).map(read).min();
+    let (_, tsc, monotonic) = narrowest.expect("there is more than one reading");
+    (tsc, monotonic)
+}
+
 fn now() -> Moment {
-    let before = tsc();
-    let monotonic = nanos(ClockId::Monotonic);
-    let after = tsc();
+    let (tsc, monotonic) = counter_and_monotonic();
     Moment {
-        tsc: before + (after - before) / 2,
+        tsc,
         monotonic,
         realtime: nanos(ClockId::Realtime),
         boottime: nanos(ClockId::Boottime),
@@ -134,6 +148,12 @@ fn bend(nominal: u64, behind: i64, pause: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readings_do_not_run_backwards() {
+        let readings: Vec<_> = (0..100).map(|_| counter_and_monotonic()).collect();
+        assert!(readings.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
+    }
 
     #[test]
     fn a_clock_that_is_behind_runs_faster_within_bounds() {
