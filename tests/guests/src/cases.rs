@@ -82,7 +82,6 @@ const FILES: &[&str] = &[
     PCI[2],
     PCI[3],
     PCI[4],
-    "rng-core",
     "virtio-rng",
     "fuse",
     "virtiofs",
