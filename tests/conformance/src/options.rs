@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::part::Part;
+
 /// Runs programs natively and under Husk and compares them.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
@@ -31,6 +33,19 @@ pub(crate) struct Options {
     /// Give a check that is not slow at most this many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) limit: Option<u64>,
+    /// Give everything this many times the time: the machine is slow.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1)]
+    pub(crate) patience: u32,
+    /// Only this part of the checks, as 1/2 and 2/2.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) part: Option<Part>,
+    /// Runs the cases natively only, and keeps what they did in this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "as_user")]
+    pub(crate) record: Option<PathBuf>,
+    /// Compares with what --record kept; natively runs only what differs from that, since it may
+    /// depend on the kernel.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["record", "as_user"])]
+    pub(crate) against: Option<PathBuf>,
     /// Names the checks and runs none.
     #[arg(long)]
     pub(crate) list: bool,
