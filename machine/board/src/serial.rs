@@ -144,7 +144,7 @@ impl SerialInput {
     }
 
     /// Hands in as many of `bytes` as there is room for at once; returns their number.
-    pub fn offer(&self, bytes: &[u8]) -> usize {
+    fn offer(&self, bytes: &[u8]) -> usize {
         self.port.with(|serial, now| serial.receive(bytes, now))
     }
 

@@ -69,8 +69,8 @@ poweroff -f
 ";
 
 const PCI: [&str; 5] = [
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_pci_legacy_dev",
     "virtio_pci_modern_dev",
     "virtio_pci",
