@@ -44,6 +44,9 @@ impl Check {
 
     /// Runs it. An error of the harness itself is a failure of the check, expected or not.
     pub(crate) fn run(&self, harness: &Harness) -> Outcome {
+        if harness.leaves_out(self.name()) {
+            return Outcome::Skipped("left out on the command line".into());
+        }
         let outcome = match self {
             Self::Case(case) => run_case(harness, case),
             Self::BadInput(bad) => bad.run(harness),

@@ -39,6 +39,7 @@ pub(crate) struct Harness {
     pub(crate) compiler: Compiler,
     engine: Option<String>,
     limit: Option<Duration>,
+    left_out: Vec<String>,
     patience: u32,
     record: Option<Record>,
     is_recording: bool,
@@ -80,6 +81,7 @@ impl Harness {
             compiler,
             engine: options.engine.clone(),
             limit: options.limit.map(Duration::from_secs),
+            left_out: options.leave_out.clone(),
             patience: options.patience,
             is_recording: recording.is_some(),
             record: recording.transpose()?.or(against),
@@ -93,6 +95,11 @@ impl Harness {
         self.base
             .path()
             .join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// Whether a check of this name is to be skipped.
+    pub(crate) fn leaves_out(&self, name: &str) -> bool {
+        self.left_out.iter().any(|part| name.contains(part))
     }
 
     /// A path for the scratch folder of a case: the same one in every invocation.

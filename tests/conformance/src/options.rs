@@ -15,6 +15,10 @@ pub(crate) struct Options {
     /// Leave out checks whose name contains this; may be given more than once.
     #[arg(long)]
     pub(crate) except: Vec<String>,
+    /// Do not run checks whose name contains this, but count them as skipped; may be given more
+    /// than once.
+    #[arg(long)]
+    pub(crate) leave_out: Vec<String>,
     /// The command under test.
     #[arg(long, default_value = "target/release/husk")]
     pub(crate) husk: PathBuf,

@@ -200,3 +200,21 @@ fn a_record_takes_the_native_run_s_place() {
     let said = conformance(&["--husk", husk, "--against"]);
     assert!(said.contains("FAIL  c/hello/pie: stdout differs"), "{said}");
 }
+
+#[test]
+fn what_is_left_out_is_counted() {
+    let honest = FakeHusk::with_flaw("");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    command.arg("--husk").arg(&honest.path);
+    command.args([
+        "--filter",
+        "coreutils/tac",
+        "--filter",
+        "coreutils/printenv",
+    ]);
+    let output = command.args(["--leave-out", "/tac"]).output();
+    let said = output.expect("the harness starts").stdout;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("skip  coreutils/tac: left out"), "{said}");
+    assert!(said.ends_with("1 passed, 0 failed, 1 skipped\n"), "{said}");
+}
