@@ -67,9 +67,10 @@ impl Serial {
         }
     }
 
-    /// How much it takes now. What comes before the guest is ready (DTR) would be lost.
+    /// How much it takes now. What came before the guest is ready to receive (RTS) would be lost:
+    /// drivers empty the FIFO when they begin. DTR says less: Linux sets it for its messages alone.
     fn takes(&self) -> usize {
-        if self.uart.dtr() { self.uart.room() } else { 0 }
+        if self.uart.rts() { self.uart.room() } else { 0 }
     }
 
     /// Receives what it takes now; returns how much.
