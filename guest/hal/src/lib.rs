@@ -36,6 +36,8 @@ mod builtins;
 mod cell;
 mod context;
 pub mod fpu;
+#[cfg(kernel_build)]
+mod frame;
 mod hardware;
 #[cfg(not(kernel_build))]
 mod hosted;

@@ -24,7 +24,12 @@ impl Compiler {
         }
     }
 
-    /// The program built with these flags.
+    /// Where the programs are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The program built with these flags; one that is there already will do.
     pub(crate) fn build(&self, name: &str, flags: &[&str], user: Option<&User>) -> Result<PathBuf> {
         let key = format!("{name}{}", flags.concat().replace(['/', '='], "_"));
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,7 +37,9 @@ impl Compiler {
             return Ok(program.clone());
         }
         let program = self.folder.join(&key);
-        compile(name, flags, &program)?;
+        if !program.exists() {
+            compile(name, flags, &program)?;
+        }
         open_to_all(&program, user)?;
         built.insert(key, program.clone());
         Ok(program)

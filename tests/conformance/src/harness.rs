@@ -17,6 +17,7 @@ use crate::case::{Case, Program};
 use crate::compare::Side;
 use crate::options::Options;
 use crate::process;
+use crate::record::{self, Record};
 use crate::scratch::{Scratch, User};
 use crate::tree;
 
@@ -38,6 +39,10 @@ pub(crate) struct Harness {
     pub(crate) compiler: Compiler,
     engine: Option<String>,
     limit: Option<Duration>,
+    left_out: Vec<String>,
+    patience: u32,
+    record: Option<Record>,
+    is_recording: bool,
     base: TempDir,
     next: AtomicUsize,
 }
@@ -46,12 +51,13 @@ impl Harness {
     /// Makes the folder to work in. As another user, the command under test is copied there, so
     /// that this user can reach it.
     pub(crate) fn new(options: &Options) -> Result<Self> {
-        let base = tempfile::Builder::new()
-            .prefix("husk-conformance-")
-            .tempdir()?;
+        let against = options.against.as_deref().map(Record::open).transpose()?;
+        let base = against
+            .as_ref()
+            .map_or_else(record::new_base, Record::base)?;
         fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755))?;
         let user = options.as_user.as_deref().map(User::named).transpose()?;
-        let husk = if options.audit {
+        let husk = if options.audit || options.record.is_some() {
             PathBuf::new()
         } else {
             find_husk(&options.husk)?
@@ -63,13 +69,22 @@ impl Harness {
         let programs = base.path().join("programs");
         fs::create_dir(&programs)?;
         fs::set_permissions(&programs, fs::Permissions::from_mode(0o755))?;
+        if let Some(against) = &against {
+            against.restore_programs(&programs)?;
+        }
         let compiler = Compiler::new(programs);
+        let recording = options.record.as_deref();
+        let recording = recording.map(|folder| Record::create(folder, base.path()));
         Ok(Self {
             husk,
             user,
             compiler,
             engine: options.engine.clone(),
             limit: options.limit.map(Duration::from_secs),
+            left_out: options.leave_out.clone(),
+            patience: options.patience,
+            is_recording: recording.is_some(),
+            record: recording.transpose()?.or(against),
             base,
             next: AtomicUsize::new(0),
         })
@@ -80,6 +95,36 @@ impl Harness {
         self.base
             .path()
             .join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// Whether a check of this name is to be skipped.
+    pub(crate) fn leaves_out(&self, name: &str) -> bool {
+        self.left_out.iter().any(|part| name.contains(part))
+    }
+
+    /// A path for the scratch folder of a case: the same one in every invocation.
+    pub(crate) fn path_for(&self, case: &Case) -> PathBuf {
+        self.base.path().join(case.name.replace('/', "-"))
+    }
+
+    /// How the case ran natively when the record was made, if it is in one.
+    pub(crate) fn recorded(&self, case: &Case) -> Result<Option<Side>> {
+        let record = self.record.as_ref().filter(|_| !self.is_recording);
+        record.map_or(Ok(None), |record| record.read(&case.name))
+    }
+
+    /// Keeps a native run in the record.
+    pub(crate) fn keep_run(&self, case: &Case, side: &Side) -> Result<()> {
+        let record = self.record.as_ref().filter(|_| self.is_recording);
+        record.map_or(Ok(()), |record| record.write(&case.name, side))
+    }
+
+    /// Completes the record; passes on whether all went well.
+    pub(crate) fn keep(&self, passed: bool) -> Result<bool> {
+        if let Some(record) = &self.record {
+            record.keep_programs(self.compiler.folder())?;
+        }
+        Ok(passed)
     }
 
     /// The program of a case as a path, or `None` when the host does not have it.
@@ -115,10 +160,16 @@ impl Harness {
 
     /// How long a run of this case may take.
     fn patience(&self, case: &Case) -> Duration {
+        let timeout = self.stretched(case.timeout);
         match self.limit {
-            Some(limit) if !case.slow => limit.min(case.timeout),
-            _ => case.timeout,
+            Some(limit) if !case.slow => limit.min(timeout),
+            _ => timeout,
         }
+    }
+
+    /// A time limit on the machine at hand.
+    pub(crate) fn stretched(&self, limit: Duration) -> Duration {
+        limit * self.patience
     }
 
     /// `husk run` with the engine that was asked for.

@@ -15,7 +15,9 @@ mod content;
 mod gaps;
 mod harness;
 mod options;
+mod part;
 mod process;
+mod record;
 mod report;
 mod scenarios;
 mod scratch;
@@ -52,6 +54,9 @@ fn conformance(options: &Options) -> Result<bool> {
     let harness = Harness::new(options)?;
     if options.audit {
         return audit::run(&harness, &checks);
+    }
+    if options.record.is_some() {
+        return harness.keep(report::record_all(&harness, &checks, options.jobs));
     }
     Ok(report::run_all(&harness, &checks, options.jobs))
 }

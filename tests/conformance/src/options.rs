@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::part::Part;
+
 /// Runs programs natively and under Husk and compares them.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
@@ -13,6 +15,10 @@ pub(crate) struct Options {
     /// Leave out checks whose name contains this; may be given more than once.
     #[arg(long)]
     pub(crate) except: Vec<String>,
+    /// Do not run checks whose name contains this, but count them as skipped; may be given more
+    /// than once.
+    #[arg(long)]
+    pub(crate) leave_out: Vec<String>,
     /// The command under test.
     #[arg(long, default_value = "target/release/husk")]
     pub(crate) husk: PathBuf,
@@ -31,6 +37,19 @@ pub(crate) struct Options {
     /// Give a check that is not slow at most this many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) limit: Option<u64>,
+    /// Give everything this many times the time: the machine is slow.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1)]
+    pub(crate) patience: u32,
+    /// Only this part of the checks, as 1/2 and 2/2.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) part: Option<Part>,
+    /// Runs the cases natively only, and keeps what they did in this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "as_user")]
+    pub(crate) record: Option<PathBuf>,
+    /// Compares with what --record kept; natively runs only what differs from that, since it may
+    /// depend on the kernel.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["record", "as_user"])]
+    pub(crate) against: Option<PathBuf>,
     /// Names the checks and runs none.
     #[arg(long)]
     pub(crate) list: bool,

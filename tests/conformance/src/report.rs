@@ -18,13 +18,29 @@ struct Tally {
 
 /// Whether nothing failed.
 pub(crate) fn run_all(harness: &Harness, checks: &[Check], jobs: usize) -> bool {
+    let tally = tally(checks, jobs, |check| check.run(harness));
+    tally.print();
+    tally.failed.is_empty()
+}
+
+/// Keeps the native runs; whether nothing failed.
+pub(crate) fn record_all(harness: &Harness, checks: &[Check], jobs: usize) -> bool {
+    let tally = tally(checks, jobs, |check| check.record(harness));
+    for name in &tally.failed {
+        println!("failed: {name}");
+    }
+    println!("conformance: {} native runs recorded", tally.passed);
+    tally.failed.is_empty()
+}
+
+fn tally(checks: &[Check], jobs: usize, act: impl Fn(&Check) -> Outcome + Sync) -> Tally {
     let tally = Mutex::new(Tally::default());
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 while let Some(check) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = check.run(harness);
+                    let outcome = act(check);
                     tally
                         .lock()
                         .expect("no worker panics")
@@ -33,9 +49,7 @@ pub(crate) fn run_all(harness: &Harness, checks: &[Check], jobs: usize) -> bool 
             });
         }
     });
-    let tally = tally.into_inner().expect("no worker panics");
-    tally.print();
-    tally.failed.is_empty()
+    tally.into_inner().expect("no worker panics")
 }
 
 impl Tally {

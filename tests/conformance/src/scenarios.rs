@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ fn killed_database(harness: &Harness) -> Result<Outcome> {
     check
         .arg(&database)
         .arg("pragma integrity_check; select count(*) from t;");
-    let run = process::run(&mut check, None, PATIENCE)?;
+    let run = process::run(&mut check, None, harness.stretched(PATIENCE))?;
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     let rows: u64 = said.lines().nth(1).unwrap_or_default().parse().unwrap_or(0);
     ensure!(said.starts_with("ok\n"), "the database is broken: {said}");
@@ -173,7 +173,10 @@ fn killed_cell(harness: &Harness) -> Result<Outcome> {
         ));
     };
     kill("KILL", cell)?;
-    let (status, timed_out) = process::wait(&mut machine.child, Instant::now() + PATIENCE)?;
+    let (status, timed_out) = process::wait(
+        &mut machine.child,
+        Instant::now() + harness.stretched(PATIENCE),
+    )?;
     let said = machine.complaints()?;
     ensure!(!timed_out, "the monitor does not notice; it says: {said}");
     let status = process::shell_status(status);
@@ -201,16 +204,17 @@ fn neighbour_lives(harness: &Harness) -> Result<Outcome> {
     neighbour.say("two\n")?;
     ensure!(neighbour.hear()? == "two\n", "the neighbour died, too");
     drop(neighbour.child.stdin.take());
-    let (status, _) = process::wait(&mut neighbour.child, Instant::now() + PATIENCE)?;
+    let (status, _) = process::wait(
+        &mut neighbour.child,
+        Instant::now() + harness.stretched(PATIENCE),
+    )?;
     ensure!(status.success(), "the neighbour ends with {status}");
     Ok(Outcome::Passed("it answers".into()))
 }
 
 /// A signal sent to `husk` reaches the program.
 fn signalled(harness: &Harness, signal: &str, handled: bool) -> Result<Outcome> {
-    let program = harness
-        .compiler
-        .build("wait_for_signal", &["-static"], harness.user.as_ref())?;
+    let program = build(harness)?;
     let mut command = harness.husk_run();
     command
         .arg(program)
@@ -218,7 +222,10 @@ fn signalled(harness: &Harness, signal: &str, handled: bool) -> Result<Outcome> 
     let mut machine = Machine::start(command)?;
     ensure!(machine.hear()? == "ready\n", "the program does not start");
     kill(signal, machine.child.id())?;
-    let (status, timed_out) = process::wait(&mut machine.child, Instant::now() + PATIENCE)?;
+    let (status, timed_out) = process::wait(
+        &mut machine.child,
+        Instant::now() + harness.stretched(PATIENCE),
+    )?;
     ensure!(!timed_out, "SIG{signal} does not end it");
     let number = if signal == "INT" { 2 } else { 15 };
     let expected = if handled { 40 + number } else { 128 + number };
@@ -293,7 +300,7 @@ fn stats(harness: &Harness) -> Result<Outcome> {
     check
         .args(["-e", ".time.first_instruction_us > 0"])
         .arg(&file);
-    let run = process::run(&mut check, None, PATIENCE)?;
+    let run = process::run(&mut check, None, harness.stretched(PATIENCE))?;
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     ensure!(
         run.status == 0,
@@ -347,11 +354,17 @@ impl Drop for Machine {
     }
 }
 
+/// Builds the C program that the scenarios share.
+pub(crate) fn build(harness: &Harness) -> Result<PathBuf> {
+    let user = harness.user.as_ref();
+    harness
+        .compiler
+        .build("wait_for_signal", &["-static"], user)
+}
+
 /// A machine whose program has started and does nothing.
 fn sleeping(harness: &Harness) -> Result<Machine> {
-    let program = harness
-        .compiler
-        .build("wait_for_signal", &["-static"], harness.user.as_ref())?;
+    let program = build(harness)?;
     let mut command = harness.husk_run();
     command.arg(program).arg("default");
     let mut machine = Machine::start(command)?;
@@ -369,7 +382,7 @@ pub(crate) fn husk(
 ) -> Result<Run> {
     let mut command = harness.husk_run();
     add(&mut command);
-    process::run(&mut command, None, PATIENCE)
+    process::run(&mut command, None, harness.stretched(PATIENCE))
 }
 
 fn kill(signal: &str, id: u32) -> Result<()> {

@@ -31,7 +31,7 @@ pub(crate) fn as_strace(harness: &Harness) -> Result<Outcome> {
     for program in PROGRAMS {
         let mut command = harness.command(&strace);
         command.arg("--").args(program);
-        let native = process::run(&mut command, None, PATIENCE)?;
+        let native = process::run(&mut command, None, harness.stretched(PATIENCE))?;
         let ours = husk(harness, |command| command.arg("--trace").args(program))?;
         let (expected, found) = (normal(&native.stderr), normal(&ours.stderr));
         let first = expected.iter().zip(&found).find(|(a, b)| a != b);

@@ -158,3 +158,63 @@ fn a_missing_husk_is_named() {
     assert!(!passed);
     assert!(said.contains("no /no/such/husk"), "{said}");
 }
+
+#[test]
+fn a_record_takes_the_native_run_s_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = folder.path().join("record");
+    let names = [
+        "coreutils/pwd",
+        "coreutils/tac",
+        "c/hello/pie",
+        "c/end-exit-7/pie",
+    ];
+    let conformance = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+        command.args(arguments).arg(&record);
+        names.iter().for_each(|name| {
+            command.args(["--filter", name]);
+        });
+        let output = command.output().expect("the harness starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = conformance(&["--record"]);
+    assert!(
+        said.ends_with("conformance: 4 native runs recorded\n"),
+        "{said}"
+    );
+    let honest = FakeHusk::with_flaw("");
+    let husk = honest.path.to_str().expect("UTF-8");
+    let said = conformance(&["--husk", husk, "--against"]);
+    assert!(said.ends_with("4 passed, 0 failed, 0 skipped\n"), "{said}");
+    assert_eq!(said.matches("(recorded ").count(), 4, "{said}");
+    // What is not in the record is run natively, as is what the record does not settle.
+    let runs = record.join("runs");
+    fs::remove_dir_all(runs.join("coreutils-tac")).expect("recorded");
+    fs::write(runs.join("c-hello-pie/stdout"), "another kernel").expect("recorded");
+    let said = conformance(&["--husk", husk, "--against"]);
+    assert!(said.ends_with("4 passed, 0 failed, 0 skipped\n"), "{said}");
+    assert_eq!(said.matches("(native ").count(), 2, "{said}");
+    let flawed = FakeHusk::with_flaw("echo more");
+    let husk = flawed.path.to_str().expect("UTF-8");
+    let said = conformance(&["--husk", husk, "--against"]);
+    assert!(said.contains("FAIL  c/hello/pie: stdout differs"), "{said}");
+}
+
+#[test]
+fn what_is_left_out_is_counted() {
+    let honest = FakeHusk::with_flaw("");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    command.arg("--husk").arg(&honest.path);
+    command.args([
+        "--filter",
+        "coreutils/tac",
+        "--filter",
+        "coreutils/printenv",
+    ]);
+    let output = command.args(["--leave-out", "/tac"]).output();
+    let said = output.expect("the harness starts").stdout;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("skip  coreutils/tac: left out"), "{said}");
+    assert!(said.ends_with("1 passed, 0 failed, 1 skipped\n"), "{said}");
+}

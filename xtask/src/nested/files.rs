@@ -1,5 +1,6 @@
 //! Writes the first file system of one run: the base, then the program with its libraries, the
-//! given files and the command that starts it.
+//! given files and the command that starts it. With the host's root there, the program and its
+//! libraries are there too, and the given files are copied over it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::cpio::Archive;
 use super::options::{Copied, Options};
-use super::{image, tools};
+use super::{host_root, image, tools};
 
 const INIT: &str = include_str!("init.sh");
 const ENVIRONMENT: &str = "PATH=/program:/bin TERM=dumb";
@@ -36,6 +37,31 @@ pub(crate) fn write_initrd(to: &Path, base: &Path, options: &Options) -> Result<
 }
 
 fn add_run<W: Write>(archive: &mut Archive<W>, options: &Options) -> Result<()> {
+    let command = if options.host_root {
+        let program = host_root::Program::of(options)?;
+        archive.file(Path::new("/nested/keep"), 0o644, &program.kept())?;
+        add_to_host(archive, &options.files)?;
+        program.command(&options.arguments)?
+    } else {
+        let program = add_program(archive, options)?;
+        command_line(ENVIRONMENT, &program, &options.arguments)?
+    };
+    archive.file(Path::new("/init"), 0o755, INIT.as_bytes())?;
+    archive.file(Path::new("/nested/command"), 0o644, command.as_bytes())
+}
+
+/// Adds the given files where `init.sh` takes them from.
+fn add_to_host<W: Write>(archive: &mut Archive<W>, files: &[Copied]) -> Result<()> {
+    for Copied { host, guest } in files {
+        let guest = Path::new("/nested/files").join(guest.strip_prefix("/").unwrap_or(guest));
+        let host = host.clone();
+        add(archive, &Copied { host, guest })?;
+    }
+    Ok(())
+}
+
+/// Adds the program, the given files and the libraries of both; returns where the program is.
+fn add_program<W: Write>(archive: &mut Archive<W>, options: &Options) -> Result<PathBuf> {
     let name = options.program.file_name();
     let name = name.filter(|_| options.program.is_file());
     let name = name.with_context(|| format!("{} is no file", options.program.display()))?;
@@ -43,7 +69,6 @@ fn add_run<W: Write>(archive: &mut Archive<W>, options: &Options) -> Result<()> 
         host: options.program.clone(),
         guest: Path::new("/program").join(name),
     };
-    let command = command_line(&program.guest, &options.arguments)?;
     let mut libraries = BTreeSet::new();
     for copied in options.files.iter().chain([&program]) {
         add(archive, copied)?;
@@ -59,16 +84,19 @@ fn add_run<W: Write>(archive: &mut Archive<W>, options: &Options) -> Result<()> 
             },
         )?;
     }
-    archive.file(Path::new("/init"), 0o755, INIT.as_bytes())?;
-    archive.file(Path::new("/nested/command"), 0o644, command.as_bytes())
+    Ok(program.guest)
 }
 
-/// The shell's words for the program with its environment and arguments.
-fn command_line(program: &Path, arguments: &[String]) -> Result<String> {
+/// The shell's words for the program with its environment, given as words, and arguments.
+pub(crate) fn command_line(
+    environment: &str,
+    program: &Path,
+    arguments: &[String],
+) -> Result<String> {
     let program = program
         .to_str()
         .context("the program's name is not UTF-8")?;
-    let mut line = format!("exec {STREAMS} env -i {ENVIRONMENT} {}", quoted(program));
+    let mut line = format!("exec {STREAMS} env -i {environment} {}", quoted(program));
     for argument in arguments {
         line.push(' ');
         line.push_str(&quoted(argument));
@@ -77,7 +105,8 @@ fn command_line(program: &Path, arguments: &[String]) -> Result<String> {
     Ok(line)
 }
 
-fn quoted(word: &str) -> String {
+/// As one word of the shell.
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
@@ -175,7 +204,7 @@ mod tests {
     #[test]
     fn arguments_reach_the_program_unchanged() {
         let arguments = ["a b", "", "it's", "$HOME `x`", "two\nlines"].map(String::from);
-        let line = command_line(Path::new("/bin/printf"), &arguments).expect("UTF-8");
+        let line = command_line("A=b", Path::new("/bin/printf"), &arguments).expect("UTF-8");
         let (_, words) = line.split_once("'/bin/printf'").expect("the program");
         let script = format!(
             r#"for word in {}; do printf '%s|' "$word"; done"#,

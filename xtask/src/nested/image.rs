@@ -1,5 +1,6 @@
 //! Makes the nested environment from Debian packages: a kernel, and a file system with busybox
-//! and the modules of KVM. Made once for each version of the kernel's package.
+//! and modules: KVM, and what reads the host's files. Made once for each version of the kernel's
+//! package.
 
 use std::fs;
 use std::fs::File;
@@ -15,7 +16,14 @@ use super::{bzimage, files, tools, unpack};
 
 /// Depends on the current kernel's package.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
-const MODULE: &str = "kvm-amd";
+/// Counts what is made of a package, so that what an earlier version of this made is not taken.
+const LAYOUT: &str = "_2";
+
+/// A folder of modules, and those that are in it, with what they need.
+const MODULES: &[(&str, &[&str])] = &[
+    ("modules/kvm", &["kvm-amd"]),
+    ("modules/host", &["virtio-pci", "virtiofs", "overlay"]),
+];
 
 /// The folders of the base file system, and their permissions.
 pub(crate) const FOLDERS: &[(&str, u32)] = &[
@@ -65,10 +73,15 @@ pub(crate) fn current(folder: &Path) -> Result<Image> {
 
 fn last_made(folder: &Path) -> Option<Image> {
     let entries = fs::read_dir(folder).ok()?.flatten();
-    let made = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    let made = entries.filter(|entry| is_made(entry.file_name().as_encoded_bytes()));
     let made = made.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry)));
     let newest = made.max_by_key(|(modified, _)| *modified)?;
     Some(Image::in_folder(&newest.1.path()))
+}
+
+/// Whether a folder of this name is finished, and as we would make it.
+fn is_made(name: &[u8]) -> bool {
+    !name.starts_with(b".") && name.ends_with(LAYOUT.as_bytes())
 }
 
 /// A package of a kernel.
@@ -100,9 +113,9 @@ impl Package {
         })
     }
 
-    /// A file name for this version and nothing else.
+    /// A file name for what we make of this version and nothing else.
     fn key(&self) -> String {
-        let key = format!("{}_{}", self.name, self.version);
+        let key = format!("{}_{}{LAYOUT}", self.name, self.version);
         key.replace(
             |c: char| !c.is_ascii_alphanumeric() && !"._+~-".contains(c),
             "_",
@@ -175,15 +188,17 @@ fn write_kernel(tree: &Path, to: &Path) -> Result<()> {
 }
 
 fn write_base(tree: &Path, busybox: &Path, to: &Path) -> Result<()> {
-    let modules = modules::with_dependencies(tree, MODULE)?;
     let mut archive = Archive::new(BufWriter::new(File::create(to)?));
     for (folder, permissions) in FOLDERS {
         archive.folder(Path::new(folder), *permissions)?;
     }
     add_busybox(&mut archive, busybox)?;
-    for (number, module) in modules.iter().enumerate() {
-        let path = format!("modules/{number:02}-{}.ko", module.name);
-        archive.file(Path::new(&path), 0o644, &stripped(module, tree)?)?;
+    for (folder, names) in MODULES {
+        let modules = modules::with_dependencies(tree, names)?;
+        for (number, module) in modules.iter().enumerate() {
+            let path = format!("{folder}/{number:02}-{}.ko", module.name);
+            archive.file(Path::new(&path), 0o644, &stripped(module, tree)?)?;
+        }
     }
     archive.finish()?.flush()?;
     Ok(())
@@ -217,7 +232,10 @@ mod tests {
                            Depends: kmod, linux-image-6.1.0-5-cloud-amd64 (= 6.1.2-3)\n";
         let package = Package::needed_by(description).expect("named");
         assert_eq!(package.name, "linux-image-6.1.0-5-cloud-amd64");
-        assert_eq!(package.key(), "linux-image-6.1.0-5-cloud-amd64_6.1.2-3+b1");
+        assert_eq!(
+            package.key(),
+            "linux-image-6.1.0-5-cloud-amd64_6.1.2-3+b1_2"
+        );
         assert_eq!(Package::needed_by("Version: 1\n"), None);
         assert_eq!(Package::needed_by("Depends: kmod\nVersion: 1\n"), None);
         assert_eq!(Package::needed_by(""), None);
@@ -227,15 +245,17 @@ mod tests {
     fn a_key_is_one_file_name() {
         let name = "../linux".to_string();
         let version = "1:2/3".to_string();
-        assert_eq!(Package { name, version }.key(), ".._linux_1_2_3");
+        assert_eq!(Package { name, version }.key(), ".._linux_1_2_3_2");
     }
 
     #[test]
-    fn the_last_one_made_is_no_unfinished_one() {
+    fn the_last_one_made_is_no_unfinished_or_older_one() {
         let folder = Scratch::new(&std::env::temp_dir(), "image").expect("writable");
         fs::create_dir(folder.path().join(".build-1-0")).expect("writable");
         assert_eq!(last_made(folder.path()), None);
-        let made = folder.path().join("linux-image-1_2");
+        fs::create_dir(folder.path().join("linux-image-1")).expect("writable");
+        assert_eq!(last_made(folder.path()), None, "an earlier layout");
+        let made = folder.path().join(format!("linux-image-1{LAYOUT}"));
         fs::create_dir(&made).expect("writable");
         assert_eq!(last_made(folder.path()), Some(Image::in_folder(&made)));
     }

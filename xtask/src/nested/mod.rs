@@ -5,7 +5,8 @@
 //! [`image`] makes the kernel and the base file system from Debian packages, once for each version
 //! of the kernel ([`bzimage`], [`modules`], [`unpack`]); [`files`] adds the program, its libraries
 //! and the given files; both write [`cpio`] archives; [`run`] starts QEMU, and [`log`] reads from
-//! the serial console how it ended. `init.sh` is the first process inside.
+//! the serial console how it ended. `init.sh` is the first process inside. With `--host-root` the
+//! program finds the host's files instead of copies of a few: see [`host_root`].
 //!
 //! The program's standard output and error are our own, byte for byte, though it sees terminals;
 //! its standard input is empty. How the two are interleaved is lost. Times say nothing about
@@ -14,6 +15,7 @@
 mod bzimage;
 mod cpio;
 mod files;
+mod host_root;
 mod image;
 mod log;
 mod modules;
@@ -35,9 +37,12 @@ use scratch::Scratch;
 const USAGE: &str = "\
 usage: cargo xtask nested-kvm [OPTION]... PROGRAM [ARGUMENT]...
   --memory SIZE         of the machine, as 512M or 2G (default 1G; half of it holds files)
+  --cpus N              of the machine (default 1)
   --timeout SECONDS     end the machine after this time (default 120)
   --file HOST[:GUEST]   copy a file or folder into it, to the same path unless GUEST is given
-The program runs in /tmp as root; its status becomes ours, 124 after the timeout, and 125 when
+  --host-root           all files of the host are there; changes stay in the machine's memory
+The program runs as root in /tmp with an environment of two variables; with --host-root, in our
+own folder with our own environment. Its status becomes ours, 124 after the timeout, and 125 when
 the machine fails.";
 
 const TIMED_OUT: u8 = 124;
@@ -60,6 +65,9 @@ pub(crate) fn command(arguments: &[String]) -> ExitCode {
 
 fn run_program(options: &Options) -> Result<u8> {
     tools::require(tools::TO_RUN)?;
+    if options.host_root {
+        host_root::require()?;
+    }
     let folder = workspace::target_folder()?.join("nested-kvm");
     let image = image::current(&folder)?;
     let scratch = Scratch::new(&folder, "run")?;

@@ -17,11 +17,13 @@ pub(crate) struct Module {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The module of this name and all that it needs, in the order in which they are to be loaded.
+/// The modules of these names and all that they need, in the order in which they are to be loaded.
 /// `tree` is the kernel's package, unpacked.
-pub(crate) fn with_dependencies(tree: &Path, name: &str) -> Result<Vec<Module>> {
+pub(crate) fn with_dependencies(tree: &Path, names: &[&str]) -> Result<Vec<Module>> {
     let mut collection = Collection::open(tree)?;
-    collection.add(&normal(name))?;
+    for name in names {
+        collection.add(&normal(name))?;
+    }
     Ok(collection.found)
 }
 
@@ -111,8 +113,8 @@ mod tests {
         fs::write(tree.join(file), bytes).expect("writable");
     }
 
-    fn names(tree: &Path, name: &str) -> Result<Vec<String>> {
-        let found = with_dependencies(tree, name)?;
+    fn names(tree: &Path, names: &[&str]) -> Result<Vec<String>> {
+        let found = with_dependencies(tree, names)?;
         Ok(found.into_iter().map(|module| module.name).collect())
     }
 
@@ -126,10 +128,12 @@ mod tests {
         put(tree, "irqbypass.ko", "");
         put(tree, "lonely.ko", "nowhere");
         fs::write(tree.join("modules.builtin"), "kernel/builtin_one.ko\n").expect("writable");
-        let found = names(tree, "kvm-amd").expect("complete");
+        let found = names(tree, &["kvm-amd"]).expect("complete");
         assert_eq!(found, ["irqbypass", "kvm", "ccp", "kvm_amd"]);
-        assert!(names(tree, "lonely").is_err());
-        assert!(names(tree, "nowhere").is_err());
+        let found = names(tree, &["kvm", "ccp"]).expect("complete");
+        assert_eq!(found, ["irqbypass", "kvm", "ccp"]);
+        assert!(names(tree, &["lonely"]).is_err());
+        assert!(names(tree, &["kvm", "nowhere"]).is_err());
     }
 
     #[test]

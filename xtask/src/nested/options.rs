@@ -17,8 +17,11 @@ pub(crate) struct Copied {
 pub(crate) struct Options {
     /// As QEMU takes it: digits and `M` or `G`.
     pub(crate) memory: String,
+    pub(crate) cpus: u8,
     pub(crate) timeout: Duration,
     pub(crate) files: Vec<Copied>,
+    /// The machine's root is the host's, with changes in memory.
+    pub(crate) host_root: bool,
     /// A path of the host.
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
@@ -32,18 +35,23 @@ impl Options {
     pub(crate) fn parse(arguments: &[String]) -> Result<Self> {
         let mut options = Self {
             memory: "1G".to_string(),
+            cpus: 1,
             timeout: Duration::from_secs(120),
             files: Vec::new(),
+            host_root: false,
             program: PathBuf::new(),
             arguments: Vec::new(),
         };
         let mut rest = arguments.iter();
         let mut word = rest.next();
         while let Some(option) = word.filter(|word| word.starts_with("--") && *word != "--") {
-            let value = rest
-                .next()
-                .with_context(|| format!("{option} needs a value"))?;
-            options.set(option, value)?;
+            if option == "--host-root" {
+                options.host_root = true;
+            } else {
+                let value = rest.next();
+                let value = value.with_context(|| format!("{option} needs a value"))?;
+                options.set(option, value)?;
+            }
             word = rest.next();
         }
         let program = word.filter(|word| *word != "--").or_else(|| rest.next());
@@ -55,6 +63,7 @@ impl Options {
     fn set(&mut self, option: &str, value: &str) -> Result<()> {
         match option {
             "--memory" => self.memory = memory(value)?,
+            "--cpus" => self.cpus = cpus(value)?,
             "--timeout" => self.timeout = timeout(value)?,
             "--file" => self.files.push(copied(value)?),
             _ => bail!("{option} is no option"),
@@ -69,6 +78,14 @@ fn memory(value: &str) -> Result<String> {
         && digits.parse::<u16>().is_ok_and(|size| size > 0);
     ensure!(is_size, "{value} is no size: write it as 512M or 2G");
     Ok(value.to_string())
+}
+
+fn cpus(value: &str) -> Result<u8> {
+    let count = value
+        .parse::<u8>()
+        .ok()
+        .filter(|count| (1..=64).contains(count));
+    count.with_context(|| format!("{value} is no number of processors: 1 to 64"))
 }
 
 fn timeout(value: &str) -> Result<Duration> {
@@ -139,6 +156,7 @@ mod tests {
         assert_eq!(options.timeout, Duration::from_secs(120));
         assert_eq!(options.program, Path::new("prog"));
         assert!(options.files.is_empty() && options.arguments.is_empty());
+        assert_eq!((options.cpus, options.host_root), (1, false));
     }
 
     #[test]
@@ -151,6 +169,14 @@ mod tests {
         let places: Vec<_> = options.files.iter().map(|f| f.guest.as_path()).collect();
         assert_eq!(places, [Path::new("/b"), Path::new("/d/e")]);
         assert_eq!(options.arguments, ["--memory", "--", "x"]);
+    }
+
+    #[test]
+    fn the_host_s_root_is_asked_for_without_a_value() {
+        let options = parse("--cpus 2 --host-root prog --host-root").expect("valid");
+        assert_eq!((options.cpus, options.host_root), (2, true));
+        assert_eq!(options.program, Path::new("prog"));
+        assert_eq!(options.arguments, ["--host-root"]);
     }
 
     #[test]
@@ -183,6 +209,10 @@ mod tests {
             "--memory 0G prog",
             "--memory +1G prog",
             "--memory 1G,slots=2 prog",
+            "--host-root",
+            "--cpus 0 prog",
+            "--cpus 65 prog",
+            "--cpus two prog",
             "--timeout 0 prog",
             "--timeout soon prog",
             "--file a:b prog",

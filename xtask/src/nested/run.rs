@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::host_root::Server;
 use super::options::Options;
 use super::{log, tools};
 
@@ -50,7 +51,14 @@ pub(crate) fn machine(
 ) -> Result<Ending> {
     let console = folder.join("console.log");
     let (errors, errors_end) = std::io::pipe()?;
-    let mut command = qemu(&console, &options.memory);
+    let mut command = qemu(&console, options);
+    let server = options
+        .host_root
+        .then(|| Server::start(folder))
+        .transpose()?;
+    if let Some(server) = &server {
+        command.args(server.device(&options.memory));
+    }
     command.arg("-kernel").arg(kernel);
     command.arg("-initrd").arg(initrd);
     command.stdin(errors_end);
@@ -60,7 +68,10 @@ pub(crate) fn machine(
     drop(command);
     let copiers = Copiers::start(&mut child, errors)?;
     let in_time = wait_until(&mut child, deadline)?;
-    let complaints = copiers.finish();
+    let mut complaints = copiers.finish();
+    if let Some(server) = server {
+        complaints.extend(server.finish());
+    }
     Ok(ending(&log::read(&console), &complaints, in_time))
 }
 
@@ -78,11 +89,11 @@ fn ending(console: &[u8], complaints: &[u8], in_time: bool) -> Ending {
 }
 
 /// QEMU without a kernel. It dies with us.
-fn qemu(console: &Path, memory: &str) -> Command {
+fn qemu(console: &Path, options: &Options) -> Command {
     let mut command = tools::command("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     command.args(["-accel", "tcg", "-cpu", CPU, "-machine", "q35"]);
-    command.args(["-smp", "1", "-m", memory]);
+    command.args(["-smp", &options.cpus.to_string(), "-m", &options.memory]);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
     command.args(["-display", "none", "-monitor", "none"]);
     command.args(["-append", KERNEL_COMMAND_LINE]);

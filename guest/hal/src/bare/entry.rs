@@ -11,6 +11,7 @@ use core::sync::atomic::Ordering;
 
 use super::{VCPU, trap};
 use crate::context::{Entry, Leave};
+use crate::frame::{self, pop_registers, push_registers};
 use crate::{UserContext, kernel};
 
 /// Offsets in `VcpuArea`.
@@ -24,11 +25,6 @@ const TRAP_ERROR: usize = 32;
 const FRAME_WORDS: usize = size_of::<UserContext>() / 8;
 /// Bytes between the entry points of two vectors.
 const VECTOR_SPACING: usize = 16;
-
-/// Where the next frame lies.
-fn frame_address() -> u64 {
-    VCPU.kernel_stack.load(Ordering::Relaxed) - size_of::<UserContext>() as u64
-}
 
 pub(super) fn set_gs_base(base: u64) {
     // SAFETY: the processor has FSGSBASE (checked at the start); `gs` is the kernel's.
@@ -86,21 +82,7 @@ unsafe extern "C" fn exception_arrives() -> ! {
         "mov qword ptr [rsp + 16], -1",
         "pop rax",
         "add rsp, 8",
-        "push rdi",
-        "push rsi",
-        "push rdx",
-        "push rcx",
-        "push rax",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_registers!(),
         "cld",
         "mov rsi, rsp",
         "mov rdi, gs:[{kernel}]",
@@ -114,39 +96,11 @@ unsafe extern "C" fn exception_arrives() -> ! {
         "jmp {leave}",
         // The kernel's own.
         "2:",
-        "push rdi",
-        "push rsi",
-        "push rdx",
-        "push rcx",
-        "push rax",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_registers!(),
         "cld",
         "mov rdi, rsp",
         "call {inside}",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rax",
-        "pop rcx",
-        "pop rdx",
-        "pop rsi",
-        "pop rdi",
+        pop_registers!(),
         "add rsp, 16",
         "iretq",
         vector = const TRAP_VECTOR,
@@ -172,21 +126,7 @@ unsafe extern "C" fn syscall_arrives() -> ! {
         "push {cs}",
         "push rcx",
         "push rax",
-        "push rdi",
-        "push rsi",
-        "push rdx",
-        "push rcx",
-        "push rax",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push rbx",
-        "push rbp",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_registers!(),
         "sti",
         "mov rdi, rsp",
         "call {serve}",
@@ -239,21 +179,7 @@ unsafe extern "C" fn leave_full() -> ! {
         "call {check}",
         "test al, al",
         "jz 2b",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rax",
-        "pop rcx",
-        "pop rdx",
-        "pop rsi",
-        "pop rdi",
+        pop_registers!(),
         "add rsp, 8",
         "swapgs",
         "iretq",
@@ -270,25 +196,9 @@ unsafe extern "C" fn leave_full() -> ! {
 
 /// Starts the program.
 pub(super) fn resume(context: &UserContext) -> ! {
-    let frame = frame_address();
-    let place = core::ptr::with_exposed_provenance_mut::<UserContext>(frame as usize);
-    let copy = *context;
-    // SAFETY: the frame's place lies at the top of the kernel's own stack, above all that this
-    // call chain still uses; the copy lies far below it.
-    unsafe {
-        asm!(
-            "mov rsp, {place}",
-            "cld",
-            "rep movsb",
-            "jmp {leave}",
-            place = in(reg) place,
-            in("rdi") place,
-            in("rsi") &raw const copy,
-            in("rcx") size_of::<UserContext>(),
-            leave = sym leave_full,
-            options(noreturn),
-        )
-    }
+    let top = VCPU.kernel_stack.load(Ordering::Relaxed);
+    // SAFETY: that is the end of the stack which this runs on, deep enough by now.
+    unsafe { frame::resume(context, top, leave_full) }
 }
 
 /// Turns interrupts on and sleeps until one comes; with interrupts off. One that came before

@@ -13,7 +13,7 @@ use core::sync::atomic::Ordering;
 
 use super::VCPU;
 use crate::context::{Entry, Leave};
-use crate::{UserContext, kernel};
+use crate::{UserContext, frame, kernel};
 
 /// Offsets in `VcpuArea`.
 const KERNEL_STACK: usize = 0;
@@ -24,7 +24,7 @@ const RESUME: usize = 32;
 
 /// Where the next frame lies.
 pub(super) fn frame_address() -> u64 {
-    VCPU.kernel_stack.load(Ordering::Relaxed) - size_of::<UserContext>() as u64
+    VCPU.kernel_stack.load(Ordering::Relaxed) - frame::LENGTH
 }
 
 pub(super) fn set_gs_base(base: u64) {
@@ -185,25 +185,9 @@ pub(super) unsafe extern "C" fn serve_and_leave(
 
 /// Starts the program.
 pub(super) fn resume(context: &UserContext) -> ! {
-    let frame = frame_address();
-    let place = core::ptr::with_exposed_provenance_mut::<UserContext>(frame as usize);
-    let copy = *context;
-    // SAFETY: the frame's place lies at the top of the kernel's own stack, far above the
-    // part this call chain uses (it started at the top minus nothing it still needs).
-    unsafe {
-        asm!(
-            "mov rsp, {place}",
-            "cld",
-            "rep movsb",
-            "jmp {leave}",
-            place = in(reg) place,
-            in("rdi") place,
-            in("rsi") &raw const copy,
-            in("rcx") size_of::<UserContext>(),
-            leave = sym leave_full,
-            options(noreturn),
-        )
-    }
+    let top = VCPU.kernel_stack.load(Ordering::Relaxed);
+    // SAFETY: that is the end of the stack which this runs on, deep enough by now.
+    unsafe { frame::resume(context, top, leave_full) }
 }
 
 extern "C" fn serve_patched(frame: &mut UserContext) -> Leave {

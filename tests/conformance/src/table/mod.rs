@@ -71,7 +71,9 @@ mod tests {
         let cases = all().into_iter().chain(threaded::cases());
         let mut seen = BTreeSet::new();
         for case in cases {
-            assert!(seen.insert(case.name.clone()), "{} stands twice", case.name);
+            // As the name of a folder, too.
+            let name = case.name.replace('/', "-");
+            assert!(seen.insert(name), "{} stands twice", case.name);
         }
     }
 

@@ -1,0 +1,87 @@
+//! The program's registers at the top of the kernel's stack: what the platforms share.
+#![expect(unsafe_code, reason = "a stack is left for good")]
+
+use core::arch::asm;
+
+use crate::UserContext;
+
+/// Pushes the general registers of a [`UserContext`], of which `rsp`, `rip` and flags lie above.
+macro_rules! push_registers {
+    () => {
+        concat!(
+            "push rdi\n",
+            "push rsi\n",
+            "push rdx\n",
+            "push rcx\n",
+            "push rax\n",
+            "push r8\n",
+            "push r9\n",
+            "push r10\n",
+            "push r11\n",
+            "push rbx\n",
+            "push rbp\n",
+            "push r12\n",
+            "push r13\n",
+            "push r14\n",
+            "push r15"
+        )
+    };
+}
+
+/// The reverse.
+macro_rules! pop_registers {
+    () => {
+        concat!(
+            "pop r15\n",
+            "pop r14\n",
+            "pop r13\n",
+            "pop r12\n",
+            "pop rbp\n",
+            "pop rbx\n",
+            "pop r11\n",
+            "pop r10\n",
+            "pop r9\n",
+            "pop r8\n",
+            "pop rax\n",
+            "pop rcx\n",
+            "pop rdx\n",
+            "pop rsi\n",
+            "pop rdi"
+        )
+    };
+}
+
+pub(crate) use {pop_registers, push_registers};
+
+/// Bytes of a frame.
+pub(crate) const LENGTH: u64 = size_of::<UserContext>() as u64;
+
+/// Puts a frame where `top` ends, with the stack right below it, and goes on at `leave`.
+///
+/// # Safety
+/// `top` is the end of the kernel's stack, on which the caller runs far below; `leave` takes the
+/// frame at `rsp` and never returns.
+pub(crate) unsafe fn resume(
+    context: &UserContext,
+    top: u64,
+    leave: unsafe extern "C" fn() -> !,
+) -> ! {
+    let place = core::ptr::with_exposed_provenance_mut::<UserContext>((top - LENGTH) as usize);
+    let copy = *context;
+    // SAFETY: the frame's place lies at the top of the kernel's own stack, above all that this
+    // call chain still uses (the caller's promise); the copy lies far below it.
+    unsafe {
+        asm!(
+            "mov rsp, {place}",
+            "cld",
+            "rep movsb",
+            "jmp {leave}",
+            place = in(reg) place,
+            leave = in(reg) leave,
+            in("rdi") place,
+            in("rsi") &raw const copy,
+            in("rcx") size_of::<UserContext>(),
+            options(noreturn),
+        )
+    }
+}
