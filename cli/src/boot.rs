@@ -167,7 +167,12 @@ fn read_input(
 ) -> Result<(), Failure> {
     let ends = Arc::clone(ends);
     run::start_thread("console-in", move || {
-        input::forward(&stdin, is_terminal, &to, &ends);
+        if !is_terminal {
+            return input::forward(&stdin, &to);
+        }
+        if let Err(failure) = input::forward_keys(&stdin, to, &ends) {
+            ends.note(Ending::Failed(failure.why));
+        }
     })
 }
 

@@ -5,18 +5,50 @@
 //! input goes as it is; its end is not told, since a serial line has none.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::sync_channel;
 
 use machine_board::{Ending, Ends, SerialInput};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use crate::error::Failure;
+use crate::run;
+
 /// What a shell says after Ctrl-C.
 const STATUS_ENDED: u8 = 130;
 const ESCAPE: u8 = 1;
 
-/// Forwards until input or the machine ends; a thread's whole life.
-pub(super) fn forward(from: &OwnedFd, is_terminal: bool, to: &SerialInput, ends: &Ends) {
+/// Pieces of input from a terminal that wait for the guest at most.
+const PIECES_MAX: usize = 1024;
+
+/// Forwards the keys of a terminal until it or the machine ends; a thread's whole life. They must
+/// be read while the guest takes none, or the escape key would not work: some wait.
+pub(super) fn forward_keys(from: &OwnedFd, to: SerialInput, ends: &Ends) -> Result<(), Failure> {
+    let (sender, receiver) = sync_channel::<Vec<u8>>(PIECES_MAX);
+    run::start_thread("console-keys", move || {
+        let mut pieces = receiver.iter();
+        while pieces.next().is_some_and(|piece| to.push(&piece)) {}
+    })?;
     let mut keys = Keys::default();
+    each(from, |read| {
+        let (bytes, is_end) = keys.pass(read);
+        if is_end {
+            ends.note(Ending::Stopped(STATUS_ENDED));
+        }
+        // More than that is lost.
+        let _ = sender.try_send(bytes);
+        !is_end
+    });
+    Ok(())
+}
+
+/// Forwards all bytes until input or the machine ends; a thread's whole life.
+pub(super) fn forward(from: &OwnedFd, to: &SerialInput) {
+    each(from, |read| to.push(read));
+}
+
+/// Reads until the end, or until nobody wants more.
+fn each(from: &OwnedFd, mut take: impl FnMut(&[u8]) -> bool) {
     let mut buffer = [0; 4096];
     loop {
         let read = match rustix::io::read(from, &mut buffer) {
@@ -32,15 +64,7 @@ pub(super) fn forward(from: &OwnedFd, is_terminal: bool, to: &SerialInput, ends:
             }
             Err(_) => return,
         };
-        if is_terminal {
-            let (bytes, is_end) = keys.pass(read);
-            if is_end {
-                return ends.note(Ending::Stopped(STATUS_ENDED));
-            }
-            // Keys must be read while the guest takes none, or the escape key would not work: what
-            // has no room is lost, as on any terminal.
-            to.offer(&bytes);
-        } else if !to.push(read) {
+        if !take(read) {
             return;
         }
     }

@@ -9,7 +9,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::SigSet;
 use rustix::io::FdFlags;
@@ -23,19 +23,45 @@ use crate::{run, signals};
 const OPTION: &str = "--told";
 const RESET: &[u8] = b"r";
 
-/// The monitor of now, if there is one.
-type Monitor = Arc<Mutex<Option<OwnedFd>>>;
+/// The monitor of now, and whether there shall be another.
+#[derive(Default)]
+struct Life {
+    monitor: Option<OwnedFd>,
+    /// The signal that ended all.
+    signal: Option<u8>,
+}
+
+impl Life {
+    /// Tells the monitor of the signal, if there are both. It may have ended just now.
+    fn pass_on(&self) {
+        let signal = self
+            .signal
+            .and_then(|number| Signal::from_named_raw(number.into()));
+        if let (Some(monitor), Some(signal)) = (&self.monitor, signal) {
+            let _ = rustix::process::pidfd_send_signal(monitor, signal);
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Life>>);
+
+impl Shared {
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Runs one life after another; the exit status of the last.
 pub(super) fn all() -> Result<u8, Failure> {
     let held = signals::hold(&signals::ENDING);
     let terminal = rustix::termios::tcgetattr(std::io::stdin()).ok();
-    let monitor = Monitor::default();
-    pass_signals_on(held, &monitor)?;
+    let shared = Shared::default();
+    pass_signals_on(held, shared.clone())?;
     loop {
         let fail = |error| Failure::new("the monitor cannot be started", error, "");
         let (reader, child) = start().map_err(fail)?;
-        let (status, is_reset) = wait(reader, child, &monitor).map_err(fail)?;
+        let (status, is_reset) = wait(reader, child, &shared).map_err(fail)?;
         if let (Some(signal), Some(before)) = (status.signal(), &terminal) {
             put_back(before);
             crate::error::say(&format!(
@@ -44,6 +70,9 @@ pub(super) fn all() -> Result<u8, Failure> {
         }
         if !is_reset {
             return Ok(status_of(status));
+        }
+        if let Some(signal) = shared.life().signal {
+            return Ok(128 + signal);
         }
     }
 }
@@ -88,32 +117,27 @@ fn command(writer: &PipeWriter) -> Command {
 fn wait(
     mut reader: PipeReader,
     mut child: Child,
-    monitor: &Monitor,
+    shared: &Shared,
 ) -> std::io::Result<(ExitStatus, bool)> {
-    let set = |fd| *monitor.lock().unwrap_or_else(PoisonError::into_inner) = fd;
-    set(Some(rustix::process::pidfd_open(
-        Pid::from_child(&child),
-        PidfdFlags::empty(),
-    )?));
+    let monitor = rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    let mut life = shared.life();
+    life.monitor = Some(monitor);
+    life.pass_on();
+    drop(life);
     let mut told = Vec::new();
     reader.read_to_end(&mut told)?;
     let status = child.wait()?;
-    set(None);
+    shared.life().monitor = None;
     Ok((status, told == RESET && status.code().is_some()))
 }
 
-fn pass_signals_on(held: SigSet, monitor: &Monitor) -> Result<(), Failure> {
-    let monitor = Arc::clone(monitor);
+fn pass_signals_on(held: SigSet, shared: Shared) -> Result<(), Failure> {
     run::start_thread("signals", move || {
         loop {
             let number = signals::wait(&held);
-            let monitor = monitor.lock().unwrap_or_else(PoisonError::into_inner);
-            if let (Some(fd), Some(signal)) =
-                (monitor.as_ref(), Signal::from_named_raw(number.into()))
-            {
-                // It may have ended just now.
-                let _ = rustix::process::pidfd_send_signal(fd, signal);
-            }
+            let mut life = shared.life();
+            life.signal = Some(number);
+            life.pass_on();
         }
     })
 }

@@ -204,9 +204,9 @@ impl Uart {
         !self.loopback() && self.state.modem_control & MCR_OUT2 != 0
     }
 
-    /// The DTR pin: the guest is ready for its peer. Not set during loopback.
-    pub fn dtr(&self) -> bool {
-        !self.loopback() && self.state.modem_control & MCR_DTR != 0
+    /// The RTS pin: the guest is ready to receive. Not set during loopback.
+    pub fn rts(&self) -> bool {
+        !self.loopback() && self.state.modem_control & MCR_RTS != 0
     }
 
     /// When the interrupt may rise by itself: at the character timeout.

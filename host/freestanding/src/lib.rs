@@ -195,7 +195,7 @@ mod tests {
     fn a_kernel_has_physical_addresses_as_well() {
         let script = linker_script(0x7000_0000_0000, Some(0x10_0000));
         assert!(
-            script.contains(".data : AT(ADDR(.data) - 0x6fffffff00000)"),
+            script.contains(".data : AT(ADDR(.data) - 0x6ffffff00000)"),
             "{script}"
         );
     }

@@ -67,9 +67,10 @@ impl Serial {
         }
     }
 
-    /// How much it takes now. What comes before the guest is ready (DTR) would be lost.
+    /// How much it takes now. What came before the guest is ready to receive (RTS) would be lost:
+    /// drivers empty the FIFO when they begin. DTR says less: Linux sets it for its messages alone.
     fn takes(&self) -> usize {
-        if self.uart.dtr() { self.uart.room() } else { 0 }
+        if self.uart.rts() { self.uart.room() } else { 0 }
     }
 
     /// Receives what it takes now; returns how much.
@@ -144,7 +145,7 @@ impl SerialInput {
     }
 
     /// Hands in as many of `bytes` as there is room for at once; returns their number.
-    pub fn offer(&self, bytes: &[u8]) -> usize {
+    fn offer(&self, bytes: &[u8]) -> usize {
         self.port.with(|serial, now| serial.receive(bytes, now))
     }
 

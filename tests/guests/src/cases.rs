@@ -69,8 +69,8 @@ poweroff -f
 ";
 
 const PCI: [&str; 5] = [
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_pci_legacy_dev",
     "virtio_pci_modern_dev",
     "virtio_pci",
@@ -82,7 +82,6 @@ const FILES: &[&str] = &[
     PCI[2],
     PCI[3],
     PCI[4],
-    "rng-core",
     "virtio-rng",
     "fuse",
     "virtiofs",

@@ -28,7 +28,7 @@ const COMPLAINTS: [&str; 12] = [
 ];
 
 /// What has such a word and is no complaint about the machine.
-const HARMLESS: [&str; 8] = [
+const HARMLESS: [&str; 9] = [
     // Firmware's tables about the machine's maker, of which there are none.
     "DMI not present or invalid",
     // The processor that the host has, or is emulated.
@@ -36,6 +36,8 @@ const HARMLESS: [&str; 8] = [
     "Speculative Return Stack Overflow",
     "spectre",
     "This is not a bug",
+    // Part of a word.
+    "invalidation policy",
     // Advice.
     "pci=nocrs",
     // A line of /proc/interrupts.

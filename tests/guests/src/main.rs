@@ -1,5 +1,6 @@
 //! Whole operating systems: booted by `husk boot`, watched, ended.
 //!
+//! * `bad`: command lines that are refused.
 //! * `cases`: what is booted, and what must be seen; `judge`: whether it was.
 //! * `kernels`: Debian's kernels and their modules, fetched once; `tiny`: kernels of some bytes.
 //! * `initrd`, `cpio`: a first file system with busybox and a script.
@@ -8,6 +9,7 @@
 //! What is missing (packages, a usable KVM) skips cases, loudly and counted.
 #![forbid(unsafe_code)]
 
+mod bad;
 mod cases;
 mod cpio;
 mod initrd;
@@ -53,35 +55,62 @@ fn main() -> Result<ExitCode> {
     let runner = Runner::new(&options.husk, options.nested.as_deref())?;
     let kernels = Kernels::new(&options.folder);
     let unusable = runner.unusable()?;
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for case in CASES.iter().filter(|case| is_wanted(case, &options.filter)) {
-        let started = Instant::now();
-        let outcome = match &unusable {
-            Some(reason) => Outcome::Skipped(reason.clone()),
-            None => run(case, &runner, &kernels, options.verbose)?,
-        };
-        let seconds = started.elapsed().as_secs();
-        match outcome {
-            Outcome::Passed => {
-                passed += 1;
-                println!("ok      {} ({seconds} s)", case.name);
-            }
-            Outcome::Failed(why) => {
-                failed += 1;
-                println!("FAILED  {}: {why}", case.name);
-            }
-            Outcome::Skipped(why) => {
-                skipped += 1;
-                println!("SKIPPED {}: {why}", case.name);
-            }
+    let mut counts = Counts::default();
+    for (arguments, says) in bad::TABLE {
+        let name = format!("bad/{arguments}");
+        if is_wanted(&name, &options.filter) {
+            counts.note(&name, || bad::run(runner.husk(), arguments, says))?;
         }
     }
+    for case in CASES
+        .iter()
+        .filter(|case| is_wanted(case.name, &options.filter))
+    {
+        counts.note(case.name, || match &unusable {
+            Some(reason) => Ok(Outcome::Skipped(reason.clone())),
+            None => run(case, &runner, &kernels, options.verbose),
+        })?;
+    }
+    let Counts {
+        passed,
+        failed,
+        skipped,
+    } = counts;
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-fn is_wanted(case: &Case, filter: &[String]) -> bool {
-    filter.is_empty() || filter.iter().any(|part| case.name.contains(part.as_str()))
+#[derive(Debug, Default)]
+struct Counts {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Counts {
+    /// Runs one, says how it went, and counts it.
+    fn note(&mut self, name: &str, run: impl FnOnce() -> Result<Outcome>) -> Result<()> {
+        let started = Instant::now();
+        match run()? {
+            Outcome::Passed => {
+                self.passed += 1;
+                println!("ok      {name} ({} s)", started.elapsed().as_secs());
+            }
+            Outcome::Failed(why) => {
+                self.failed += 1;
+                println!("FAILED  {name}: {why}");
+            }
+            Outcome::Skipped(why) => {
+                self.skipped += 1;
+                println!("SKIPPED {name}: {why}");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_wanted(name: &str, filter: &[String]) -> bool {
+    filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()))
 }
 
 fn run(case: &Case, runner: &Runner, kernels: &Kernels, verbose: bool) -> Result<Outcome> {

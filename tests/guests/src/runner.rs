@@ -54,6 +54,10 @@ impl Runner {
         })
     }
 
+    pub(crate) fn husk(&self) -> &Path {
+        &self.husk
+    }
+
     /// Why nothing can be booted here.
     pub(crate) fn unusable(&self) -> Result<Option<String>> {
         if self.nested.is_some() {

@@ -54,6 +54,11 @@ const LAW: &[Rule] = &[
         from: "machine/acpi",
         may_use: &["machine/bus"],
     },
+    // A board is put together from devices, and is the world that an engine's virtual CPUs see.
+    Rule {
+        from: "machine/board",
+        may_use: &["engines/contract", "machine/*", "devices/*"],
+    },
     Rule {
         from: "machine/bells",
         may_use: &["machine/bus", "machine/memory"],
@@ -239,6 +244,15 @@ mod tests {
         assert!(!allowed("backends/fs", "devices/virtio", Use::Normal));
         assert!(!allowed("backends/fs", "machine/memory", Use::Normal));
         assert!(!allowed("backends/fs", "backends/console", Use::Normal));
+    }
+
+    #[test]
+    fn a_board_knows_devices_and_the_contract_but_no_engine() {
+        assert!(allowed("machine/board", "devices/legacy", Use::Normal));
+        assert!(allowed("machine/board", "engines/contract", Use::Normal));
+        assert!(!allowed("machine/board", "engines/kvm", Use::Normal));
+        assert!(!allowed("machine/board", "backends/block", Use::Normal));
+        assert!(!allowed("machine/memory", "devices/legacy", Use::Normal));
     }
 
     #[test]

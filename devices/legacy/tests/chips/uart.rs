@@ -217,3 +217,18 @@ fn impossible_states_are_refused_by_name() {
     assert_eq!(refused(|s| s.modem_control = 0x20), "modem_control");
     assert_eq!(refused(|s| s.last_activity = Nanos(1)), "last_activity");
 }
+
+#[test]
+fn ready_to_receive_is_the_guests_rts_but_not_in_loopback() {
+    let mut uart = Uart::new();
+    for (control, ready) in [
+        (0, false),
+        (1, false),
+        (2, true),
+        (0xb, true),
+        (0x12, false),
+    ] {
+        uart.write(4, control, Nanos(0));
+        assert_eq!(uart.rts(), ready, "{control:#x}");
+    }
+}
