@@ -53,6 +53,18 @@ macro_rules! pop_registers {
 
 pub(crate) use {pop_registers, push_registers};
 
+/// Sets the base by which the entry code finds the virtual CPU.
+pub(crate) fn set_gs_base(base: u64) {
+    // SAFETY: engine or start made sure of FSGSBASE; the kernel uses `gs` for nothing else.
+    unsafe { asm!("wrgsbase {}", in(reg) base, options(nomem, nostack)) }
+}
+
+/// Sets the program's base for thread-local storage.
+pub(crate) fn set_fs_base(base: u64) {
+    // SAFETY: as above; the kernel itself uses no thread-local storage.
+    unsafe { asm!("wrfsbase {}", in(reg) base, options(nomem, nostack)) }
+}
+
 /// Bytes of a frame.
 pub(crate) const LENGTH: u64 = size_of::<UserContext>() as u64;
 

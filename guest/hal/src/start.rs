@@ -3,6 +3,7 @@
 
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use guest_abi::cell::CellCalls;
 
@@ -67,7 +68,14 @@ extern "C" fn start(calls: *const CellCalls, start_info: u64) -> ! {
     husk_kernel_main()
 }
 
+/// Set while a panic is reported.
+static PANICKING: AtomicBool = AtomicBool::new(false);
+
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    if PANICKING.swap(true, Ordering::Relaxed) {
+        // Reporting needs what is missing: the machine ends without words.
+        lower().power_off()
+    }
     crate::report::end(crate::report::End::Panic, format_args!("{info}"))
 }

@@ -123,6 +123,11 @@ fn has(leaf: u32, register: fn(core::arch::x86_64::CpuidResult) -> u32, bit: u32
 }
 
 fn control_registers() {
+    // Entry and thread-local storage count on it.
+    assert!(
+        has(7, |leaf| leaf.ebx, 0),
+        "the processor has no FSGSBASE (2012 or later has)"
+    );
     let mut cr0 = Cr0::read();
     cr0.insert(Cr0Flags::WRITE_PROTECT | Cr0Flags::NUMERIC_ERROR | Cr0Flags::MONITOR_COPROCESSOR);
     cr0.remove(Cr0Flags::EMULATE_COPROCESSOR | Cr0Flags::TASK_SWITCHED);

@@ -6,7 +6,7 @@
 //! the frame moves to the kernel's stack; of the kernel's, they are served there, briefly and
 //! without meeting another.
 
-use core::arch::{asm, global_asm, naked_asm};
+use core::arch::{global_asm, naked_asm};
 use core::sync::atomic::Ordering;
 
 use super::{VCPU, trap};
@@ -25,16 +25,6 @@ const TRAP_ERROR: usize = 32;
 const FRAME_WORDS: usize = size_of::<UserContext>() / 8;
 /// Bytes between the entry points of two vectors.
 const VECTOR_SPACING: usize = 16;
-
-pub(super) fn set_gs_base(base: u64) {
-    // SAFETY: the processor has FSGSBASE (checked at the start); `gs` is the kernel's.
-    unsafe { asm!("wrgsbase {}", in(reg) base, options(nomem, nostack)) }
-}
-
-pub(super) fn set_fs_base(base: u64) {
-    // SAFETY: as above; the kernel itself uses no thread-local storage.
-    unsafe { asm!("wrfsbase {}", in(reg) base, options(nomem, nostack)) }
-}
 
 pub(super) fn syscall_address() -> u64 {
     syscall_arrives as *const () as usize as u64

@@ -141,7 +141,7 @@ impl Platform for Bare {
     }
 
     fn set_tls_base(&self, base: u64) {
-        entry::set_fs_base(base);
+        crate::frame::set_fs_base(base);
     }
 
     fn power_off(&self) -> ! {

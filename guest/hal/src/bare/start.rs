@@ -22,7 +22,7 @@ pub(crate) fn start(start_info: u64) {
     let stack = crate::start::stack_top();
     VCPU.kernel_stack.store(stack, Ordering::Relaxed);
     cpu::initialize(stack);
-    entry::set_gs_base((&raw const VCPU).addr() as u64);
+    crate::frame::set_gs_base((&raw const VCPU).addr() as u64);
     if start_info == 0 {
         start_with_monitor();
     } else {

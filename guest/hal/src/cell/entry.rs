@@ -8,7 +8,7 @@
 //! in that window ([`is_window`]) and starts the exit again; the frame is still whole,
 //! since nothing in the window writes to it.
 
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 use core::sync::atomic::Ordering;
 
 use super::VCPU;
@@ -25,16 +25,6 @@ const RESUME: usize = 32;
 /// Where the next frame lies.
 pub(super) fn frame_address() -> u64 {
     VCPU.kernel_stack.load(Ordering::Relaxed) - frame::LENGTH
-}
-
-pub(super) fn set_gs_base(base: u64) {
-    // SAFETY: the engine requires FSGSBASE; the kernel uses `gs` for nothing else.
-    unsafe { asm!("wrgsbase {}", in(reg) base, options(nomem, nostack)) }
-}
-
-pub(super) fn set_fs_base(base: u64) {
-    // SAFETY: as above; the kernel itself uses no thread-local storage.
-    unsafe { asm!("wrfsbase {}", in(reg) base, options(nomem, nostack)) }
 }
 
 pub(super) fn syscall_address() -> u64 {

@@ -70,7 +70,7 @@ fn calls() -> &'static CellCalls {
 /// Starts on the cell platform; the layers above go on.
 pub(crate) fn start(table: CellCalls) {
     CALLS.call_once(|| table);
-    entry::set_gs_base((&raw const VCPU).addr() as u64);
+    crate::frame::set_gs_base((&raw const VCPU).addr() as u64);
     VCPU.kernel_stack
         .store(crate::start::stack_top(), Ordering::Relaxed);
     (table.set_trap_vector)(trap::vector);
@@ -191,7 +191,7 @@ impl Platform for Cell {
     }
 
     fn set_tls_base(&self, base: u64) {
-        entry::set_fs_base(base);
+        crate::frame::set_fs_base(base);
     }
 
     fn power_off(&self) -> ! {
