@@ -41,6 +41,7 @@ usage: cargo xtask nested-kvm [OPTION]... PROGRAM [ARGUMENT]...
   --timeout SECONDS     end the machine after this time (default 120)
   --file HOST[:GUEST]   copy a file or folder into it, to the same path unless GUEST is given
   --host-root           all files of the host are there; changes stay in the machine's memory
+  --append WORDS        words for the kernel's command line
 The program runs as root in /tmp with an environment of two variables; with --host-root, in our
 own folder with our own environment. Its status becomes ours, 124 after the timeout, and 125 when
 the machine fails.";

@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) files: Vec<Copied>,
     /// The machine's root is the host's, with changes in memory.
     pub(crate) host_root: bool,
+    /// Words for the kernel's command line.
+    pub(crate) append: String,
     /// A path of the host.
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
@@ -39,6 +41,7 @@ impl Options {
             timeout: Duration::from_secs(120),
             files: Vec::new(),
             host_root: false,
+            append: String::new(),
             program: PathBuf::new(),
             arguments: Vec::new(),
         };
@@ -66,6 +69,7 @@ impl Options {
             "--cpus" => self.cpus = cpus(value)?,
             "--timeout" => self.timeout = timeout(value)?,
             "--file" => self.files.push(copied(value)?),
+            "--append" => value.clone_into(&mut self.append),
             _ => bail!("{option} is no option"),
         }
         Ok(())
@@ -177,6 +181,13 @@ mod tests {
         assert_eq!((options.cpus, options.host_root), (2, true));
         assert_eq!(options.program, Path::new("prog"));
         assert_eq!(options.arguments, ["--host-root"]);
+    }
+
+    #[test]
+    fn words_for_the_kernel_are_one_argument() {
+        let options = parse("--append tsc_early_khz=1000000 prog").expect("valid");
+        assert_eq!(options.append, "tsc_early_khz=1000000");
+        assert_eq!(parse("prog").expect("valid").append, "");
     }
 
     #[test]

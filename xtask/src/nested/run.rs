@@ -96,7 +96,8 @@ fn qemu(console: &Path, options: &Options) -> Command {
     command.args(["-smp", &options.cpus.to_string(), "-m", &options.memory]);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
     command.args(["-display", "none", "-monitor", "none"]);
-    command.args(["-append", KERNEL_COMMAND_LINE]);
+    let words = format!("{KERNEL_COMMAND_LINE} {}", options.append);
+    command.args(["-append", words.trim_end()]);
     serial_lines(&mut command, console);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
