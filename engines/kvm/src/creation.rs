@@ -60,6 +60,8 @@ fn make(kvm: &Kvm, bytes: u64, vcpus: u32) -> Result<KvmMachine, KvmError> {
     let create = |id: u32| -> Result<VcpuFd, KvmError> {
         let fd = vm.fd().create_vcpu(u64::from(id));
         let fd = fd.map_err(call("KVM_CREATE_VCPU"))?;
+        // First, since it sets the frequency of which the guest is told.
+        counter::follow_host(&fd)?;
         let processor = Processor {
             id,
             count: vcpus,
@@ -69,7 +71,6 @@ fn make(kvm: &Kvm, bytes: u64, vcpus: u32) -> Result<KvmMachine, KvmError> {
         };
         identify(&fd, supported.as_slice(), &processor)?;
         make_write_back(&fd)?;
-        counter::follow_host(&fd)?;
         Ok(fd)
     };
     let fds = (0..vcpus).map(create).collect::<Result<Vec<_>, _>>()?;

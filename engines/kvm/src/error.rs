@@ -24,6 +24,12 @@ pub(crate) enum KvmError {
     /// The guest's memory.
     #[error("{0}")]
     Memory(String),
+    /// KVM does not give its guests the host's time-stamp counter; with the reason, if there is one.
+    #[error(
+        "this host's KVM gives guests another time-stamp counter than the host's{0} (look for tsc in \
+         the host's log; another engine can run here)"
+    )]
+    Counter(String),
     /// A machine cannot have that many virtual CPUs.
     #[error("a machine has 1 to {1} virtual CPUs, not {0} (change --cpus)")]
     Count(u32, usize),

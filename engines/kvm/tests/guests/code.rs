@@ -286,3 +286,13 @@ guest!(
     "out 0xf4, al",
     "2: jmp 2b",
 );
+
+guest!(
+    /// Reads the time-stamp counter, into `r8`.
+    read_counter,
+    "rdtsc",
+    "shl rdx, 32",
+    "lea r8, [rax + rdx]",
+    "out 0xf4, al",
+    "2: jmp 2b",
+);
