@@ -35,11 +35,22 @@ pub struct Bells {
     processors: u32,
 }
 
-/// One device's bells and how long the thread of each queue looks.
+/// One device's bells, and for each queue whether a thread waits there and how long it looks.
 #[derive(Debug)]
 struct Device {
     page: Page<DevicePage>,
+    attended: [AtomicBool; QUEUES_MAX],
     look_nanos: [AtomicU32; QUEUES_MAX],
+}
+
+impl Device {
+    /// The bells that somebody waits for. The page itself says nothing here: looking at one that
+    /// the guest never used makes it.
+    fn attended(&self) -> impl Iterator<Item = &AtomicU32> {
+        let slots = self.page.queues.iter().zip(&self.attended);
+        let attended = slots.filter(|(_, attended)| attended.load(Ordering::SeqCst));
+        attended.map(|(slot, _)| &slot.bell)
+    }
 }
 
 /// How an engine gets the attention of its virtual CPU.
@@ -65,8 +76,11 @@ impl Bells {
     pub fn new(memory: &GuestMemory, attention: Box<dyn Attention>) -> Result<Self, MemoryError> {
         let device = |number: usize| {
             let address = layout::DEVICE_PAGES + number as u64 * layout::PAGE_SIZE;
-            let look_nanos = [const { AtomicU32::new(0) }; QUEUES_MAX];
-            memory.page(address).map(|page| Device { page, look_nanos })
+            memory.page(address).map(|page| Device {
+                page,
+                attended: [const { AtomicBool::new(false) }; QUEUES_MAX],
+                look_nanos: [const { AtomicU32::new(0) }; QUEUES_MAX],
+            })
         };
         let devices = (0..layout::DEVICES_MAX)
             .map(device)
@@ -87,15 +101,9 @@ impl Bells {
         if self.ended.swap(true, Ordering::SeqCst) {
             return;
         }
-        let present = |device: &&Device| device.page.device_id.load(Ordering::Relaxed) != 0;
-        for slot in self
-            .devices
-            .iter()
-            .filter(present)
-            .flat_map(|device| &device.page.queues)
-        {
-            slot.bell.fetch_add(1, Ordering::SeqCst);
-            wake(&slot.bell);
+        for bell in self.devices.iter().flat_map(Device::attended) {
+            bell.fetch_add(1, Ordering::SeqCst);
+            wake(bell);
         }
         self.vcpu.timer_bell.fetch_add(1, Ordering::SeqCst);
         wake(&self.vcpu.timer_bell);
@@ -174,6 +182,11 @@ impl Doorbells for Bells {
         let device = self.devices.get(device as usize)?;
         let slot = device.page.queues.get(usize::from(queue))?;
         let look_nanos = device.look_nanos.get(usize::from(queue))?;
+        // Before it is seen whether the machine has ended.
+        device
+            .attended
+            .get(usize::from(queue))?
+            .store(true, Ordering::SeqCst);
         let look = Duration::from_nanos(u64::from(look_nanos.load(Ordering::Relaxed)));
         let start = Instant::now();
         while slot.bell.load(Ordering::SeqCst) == seen && !self.has_ended() {

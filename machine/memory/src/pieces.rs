@@ -176,9 +176,13 @@ impl Pieces<'_> {
         length: usize,
     ) -> io::Result<usize> {
         BUFFER.with_borrow_mut(|buffer| {
-            buffer.resize(BUFFER_SIZE, 0);
+            let most = length.min(BUFFER_SIZE);
+            if buffer.len() < most {
+                // Anew instead of longer: fresh memory is zero already.
+                *buffer = vec![0; most];
+            }
             let mut done = 0;
-            while let Some((_, part)) = self.front((length - done).min(BUFFER_SIZE)) {
+            while let Some((_, part)) = self.front((length - done).min(most)) {
                 let got = rustix::io::pread(file, &mut buffer[..part], offset + done as u64);
                 let got = match got {
                     Ok(got) => got,

@@ -47,15 +47,25 @@ fn cell_confined(bench: &Bench) -> Result<Verdict> {
     ensure!(descriptors == [3], "its descriptors are {descriptors:?}");
     let threads = numbers_in(&format!("/proc/{cell}/task"))?;
     ensure!(threads.len() == 1, "it has {} threads", threads.len());
-    let root: Vec<_> = fs::read_dir(format!("/proc/{cell}/root"))
-        .map(Iterator::collect)
-        .unwrap_or_default();
-    ensure!(root.is_empty(), "its root holds {root:?}");
+    check_root(cell)?;
     check_mappings(cell)?;
     let missing = shared_namespaces(cell)?;
     ensure!(missing.is_empty(), "it shares our namespaces {missing:?}");
     let figures = "one descriptor, one thread, an empty root, six namespaces, no capability";
     Ok(Verdict::Passed(figures.to_owned()))
+}
+
+/// An empty file system that cannot be written, and no other mounted anywhere.
+fn check_root(cell: u32) -> Result<()> {
+    let root: Vec<_> = fs::read_dir(format!("/proc/{cell}/root"))
+        .map(Iterator::collect)
+        .unwrap_or_default();
+    ensure!(root.is_empty(), "its root holds {root:?}");
+    let mounts = fs::read_to_string(format!("/proc/{cell}/mountinfo"))?;
+    let mounts: Vec<_> = mounts.lines().collect();
+    let is_bare = matches!(mounts[..], [root] if root.contains(" / / ro,nosuid,nodev,noexec"));
+    ensure!(is_bare, "its mounts are {mounts:?}");
+    Ok(())
 }
 
 fn check_credentials(cell: u32) -> Result<()> {
