@@ -47,11 +47,19 @@ pub(super) fn configuration(options: &RunOptions) -> Result<MachineConfig, Failu
         file_limit: files,
         ignored_signals: host::inherited::ignored_signals(),
         console_device: CONSOLE,
-        open_streams: (0..3)
-            .filter(|&number| host::inherited::was_open(number))
-            .fold(0, |open, number| open | 1 << number),
+        streams: standard_streams(),
         mounts: mounts(options),
         trace: options.trace,
+    })
+}
+
+/// The type bits of each stream's mode; those that were closed are the standard library's now.
+fn standard_streams() -> [u32; 3] {
+    use rustix::stdio::{stderr, stdin, stdout};
+    [(0, stdin()), (1, stdout()), (2, stderr())].map(|(number, stream)| {
+        let was_open = host::inherited::was_open(number);
+        let status = was_open.then(|| rustix::fs::fstat(stream).ok()).flatten();
+        status.map_or(0, |status| status.st_mode & libc::S_IFMT)
     })
 }
 

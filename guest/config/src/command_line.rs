@@ -27,6 +27,8 @@ const DEVICE: &[u8] = b"virtio_mmio.device=";
 const STACK: u64 = 8 << 20;
 const FILES: (u64, u64) = (1024, 4096);
 const UMASK: u32 = 0o022;
+/// `S_IFCHR`: what the kernel's own console says of its streams.
+const CHARACTER_DEVICE: u32 = 0o020_000;
 const PATH: &[u8] = b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const HOME: &[u8] = b"HOME=/root";
 
@@ -49,7 +51,7 @@ impl MachineConfig {
             stack_limit: STACK,
             file_limit: FILES,
             console_device: CONSOLE,
-            open_streams: 0b111,
+            streams: [CHARACTER_DEVICE; 3],
             ..Self::default()
         };
         config.mounts.push(MountConfig {

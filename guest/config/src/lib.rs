@@ -43,8 +43,8 @@ pub struct MachineConfig {
     pub ignored_signals: u64,
     /// Which device serves the standard streams.
     pub console_device: u32,
-    /// Which of the standard streams are open: bits 0, 1 and 2.
-    pub open_streams: u8,
+    /// What each standard stream is, as the type bits of a mode (`S_IFMT`); zero: it is closed.
+    pub streams: [u32; 3],
     /// File systems of the host: the root first, then volumes.
     pub mounts: Vec<MountConfig>,
     /// Write the program's system calls to the log stream.

@@ -39,14 +39,14 @@ pub fn boot(config: &MachineConfig, open: OpenTransport<'_>) -> Result<(FsContex
     let root = mount_root(first, open)?;
     mount_own(&root)?;
     for volume in volumes {
-        let fs = host_directory(volume, open)?;
+        let fs = host_directory(volume, &[], open)?;
         mount_at(&root, &volume.path, fs, &volume.source, flags_of(volume))?;
     }
     let cwd = Caller::kernel(&root).find(&config.working_directory, Follow::Yes)?;
     if !cwd.is_directory() {
         return Err(Errno::ENOTDIR);
     }
-    let files = standard_streams(config.open_streams)?;
+    let files = standard_streams(config.streams)?;
     Ok((
         FsContext {
             root,
@@ -64,8 +64,15 @@ fn flags_of(mount: &MountConfig) -> MountFlags {
     }
 }
 
-/// The file system of a mount.
-fn host_directory(mount: &MountConfig, open: OpenTransport<'_>) -> Result<Arc<dyn FileSystem>> {
+/// Names of the root on which the kernel mounts its own.
+const OWN: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
+
+/// The file system of a mount, with directories for `places` if it is an overlay.
+fn host_directory(
+    mount: &MountConfig,
+    places: &[&[u8]],
+    open: OpenTransport<'_>,
+) -> Result<Arc<dyn FileSystem>> {
     let usage = if mount.overlay {
         Use::Lower
     } else {
@@ -73,14 +80,14 @@ fn host_directory(mount: &MountConfig, open: OpenTransport<'_>) -> Result<Arc<dy
     };
     let host = FuseFs::open(open(mount.device)?, usage)?;
     Ok(if mount.overlay {
-        OverlayFs::over(host)
+        OverlayFs::over(host, places)
     } else {
         host
     })
 }
 
 fn mount_root(mount: &MountConfig, open: OpenTransport<'_>) -> Result<Location> {
-    let fs = host_directory(mount, open)?;
+    let fs = host_directory(mount, &OWN, open)?;
     Ok(mount::mount_root(fs, &mount.source, flags_of(mount)))
 }
 
@@ -149,13 +156,14 @@ fn make_directory(caller: &Caller, path: &[u8]) -> Result<()> {
     }
 }
 
-fn standard_streams(open: u8) -> Result<FileTable> {
+/// `modes`: what the streams are; nothing that a mode can mean where one is closed.
+fn standard_streams(modes: [u32; 3]) -> Result<FileTable> {
     let mut files = FileTable::new();
-    for (fd, node) in [STDIN, STDOUT, STDERR].into_iter().enumerate() {
-        if open >> fd & 1 == 0 {
+    for (fd, (node, mode)) in [STDIN, STDOUT, STDERR].into_iter().zip(modes).enumerate() {
+        let Some(kind) = FileKind::from_mode(mode) else {
             continue;
-        }
-        let stream = Stream::open(node)?;
+        };
+        let stream = Stream::of_kind(node, kind)?;
         let access = match (stream.kind(), node) {
             (FileKind::CharacterDevice | FileKind::Socket, _) => raw::O_RDWR,
             (_, STDIN) => raw::O_RDONLY,

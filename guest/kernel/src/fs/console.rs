@@ -66,19 +66,17 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream of a node.
+    /// The stream of a node, of which is known what it is.
     ///
     /// # Errors
-    /// `ENXIO` without a console; `EBADF` for a stream that is closed.
-    pub fn open(node: u64) -> Result<Arc<Self>> {
+    /// `ENXIO` without a console.
+    pub fn of_kind(node: u64, kind: FileKind) -> Result<Arc<Self>> {
         let session = CONSOLE.get().ok_or(Errno::ENXIO)?.clone();
-        let mut stream = Self {
+        Ok(Arc::new(Self {
             session,
             node,
-            kind: FileKind::CharacterDevice,
-        };
-        stream.kind = stream.metadata()?.kind();
-        Ok(Arc::new(stream))
+            kind,
+        }))
     }
 
     const fn request(&self, opcode: Opcode, interruptible: bool) -> Request {

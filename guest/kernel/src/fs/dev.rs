@@ -147,10 +147,8 @@ impl File for RandomFile {
 fn open_terminal() -> Result<Arc<dyn File>> {
     use guest_abi::fuse::{STDERR, STDIN, STDOUT};
     for node in [STDIN, STDOUT, STDERR] {
-        if let Ok(stream) = Stream::open(node)
-            && stream.kind() == FileKind::CharacterDevice
-            && stream.is_terminal()
-        {
+        let stream = Stream::of_kind(node, FileKind::CharacterDevice)?;
+        if stream.is_terminal() {
             return Ok(stream);
         }
     }

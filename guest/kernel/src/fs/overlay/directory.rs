@@ -56,6 +56,14 @@ impl OverlayInode {
         Ok(())
     }
 
+    /// Shows something under a name as if it had always been there: no time changes.
+    pub(super) fn show(&self, name: &[u8], inode: &Arc<Self>) {
+        if let Body::Directory(names) = &mut self.state.lock().body {
+            let slot = Slot::Present(inode.clone());
+            names.slots.insert(name.into(), slot);
+        }
+    }
+
     /// The ability of the directory below, if it shows through.
     fn below(&self, opaque: bool) -> Option<&dyn Directory> {
         if opaque {

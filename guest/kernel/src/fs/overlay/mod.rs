@@ -62,24 +62,22 @@ impl OverlayFs {
     #[must_use]
     pub fn empty(name: &'static str) -> Arc<Self> {
         let fs = Self::make(name, None);
-        let new = NewInode {
-            mode: raw::S_IFDIR | 0o1777,
-            uid: 0,
-            gid: 0,
-            represented: 0,
-            target: b"",
-            open: None,
-        };
+        let new = new_directory(0o1777);
         fs.root.call_once(|| OverlayInode::new(&fs, &new));
         fs
     }
 
-    /// One over another file system.
+    /// One over another file system. Its root has a directory for each of `places`, on which
+    /// something is going to be mounted, whatever the other has there: nobody asks it.
     #[must_use]
-    pub fn over(lower: Arc<dyn FileSystem>) -> Arc<Self> {
+    pub fn over(lower: Arc<dyn FileSystem>, places: &[&[u8]]) -> Arc<Self> {
         let root = lower.root();
         let fs = Self::make("overlay", Some(lower));
-        fs.root.call_once(|| OverlayInode::over(&fs, root));
+        let root = fs.root.call_once(|| OverlayInode::over(&fs, root));
+        for name in places {
+            let directory = OverlayInode::new(&fs, &new_directory(0o755));
+            root.show(name, &directory);
+        }
         fs
     }
 
@@ -135,6 +133,18 @@ impl OverlayFs {
         let Some(lower) = &inode.lower else { return };
         let old = self.changed.lock().remove(&key(lower));
         drop(old);
+    }
+}
+
+/// A directory of the superuser's.
+const fn new_directory(mode: u32) -> NewInode<'static> {
+    NewInode {
+        mode: raw::S_IFDIR | mode,
+        uid: 0,
+        gid: 0,
+        represented: 0,
+        target: b"",
+        open: None,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::Result;
 /// A caller at the root of an overlay over the fake lower file system.
 fn machine() -> Caller {
     guest_hal::initialize_hosted();
-    let overlay = OverlayFs::over(lower::file_system());
+    let overlay = OverlayFs::over(lower::file_system(), &[]);
     let root = mount::mount_root(overlay, "test", MountFlags::default());
     Caller {
         umask: 0o022,

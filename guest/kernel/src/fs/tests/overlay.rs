@@ -6,9 +6,14 @@ use super::std::vec;
 use linux_raw_sys::general as raw;
 use proptest::prelude::*;
 
-use super::lower::{BIG, byte_at};
+use alloc::sync::Arc;
+
+use super::lower::{self, BIG, byte_at};
 use super::{machine, names, open, read_all, read_path, write_path};
 use crate::Errno;
+use crate::fs::inode::{FileSystem, Inode};
+use crate::fs::metadata::FileKind;
+use crate::fs::overlay::OverlayFs;
 use crate::fs::{Caller, Destination, Follow, Origin};
 
 fn rename(caller: &Caller, from: &str, to: &str) -> crate::Result<()> {
@@ -32,6 +37,31 @@ fn what_is_not_changed_shows_through() {
         names(&caller, "/"),
         [b"big".to_vec(), b"dir".to_vec(), b"link".to_vec()]
     );
+}
+
+#[test]
+fn a_place_for_a_mount_hides_what_is_below_and_changes_no_time() {
+    guest_hal::initialize_hosted();
+    let plain = OverlayFs::over(lower::file_system(), &[]).root();
+    let placed = OverlayFs::over(lower::file_system(), &[b"link", b"own"]).root();
+    let times = |inode: &Arc<dyn Inode>| {
+        let status = inode.metadata().unwrap();
+        (status.modified, status.changed, status.links)
+    };
+    assert_eq!(times(&placed), times(&plain));
+    let directory = placed.as_directory().unwrap();
+    let mut found: Vec<_> = directory.list().unwrap();
+    found.sort_by(|one, next| one.name.cmp(&next.name));
+    let found = found.iter().map(|record| (&*record.name, record.kind));
+    let expected: [(&[u8], FileKind); 4] = [
+        (b"big", FileKind::Regular),
+        (b"dir", FileKind::Directory),
+        (b"link", FileKind::Directory),
+        (b"own", FileKind::Directory),
+    ];
+    assert!(found.eq(expected));
+    let own = directory.lookup(b"own").unwrap().inode.unwrap();
+    assert!(own.as_directory().unwrap().list().unwrap().is_empty());
 }
 
 #[test]
