@@ -14,6 +14,7 @@ mod compare;
 mod content;
 mod gaps;
 mod harness;
+mod many_names;
 mod options;
 mod part;
 mod process;

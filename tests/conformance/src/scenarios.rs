@@ -13,6 +13,7 @@ use vocabulary::{family, find_program};
 
 use crate::check::Outcome;
 use crate::harness::Harness;
+use crate::many_names;
 use crate::process::{self, Run};
 use crate::scratch::Scratch;
 use crate::traces;
@@ -68,6 +69,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario {
             name: "scenario/read-only-volume",
             run: read_only_volume,
+        },
+        Scenario {
+            name: "scenario/more-names-than-memory",
+            run: many_names::walk,
         },
         Scenario {
             name: "scenario/trace",

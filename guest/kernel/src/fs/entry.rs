@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use guest_hal::Nanos;
 use guest_hal::sync::Mutex;
@@ -21,6 +21,14 @@ use crate::{Errno, Result};
 
 /// How many names of one directory are remembered before the unused are dropped.
 const CHILDREN_MAX: usize = 4096;
+/// How much of the machine's memory there is for each entry, with its inode and what the file
+/// system keeps for it, before the unused are dropped: they take some 500 bytes.
+const MEMORY_EACH: u64 = 8192;
+
+/// Entries that there are.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+/// Entries that were left when the unused were dropped the last time.
+static LEFT: AtomicU64 = AtomicU64::new(0);
 
 /// A name.
 pub struct Entry {
@@ -49,6 +57,31 @@ impl fmt::Debug for Entry {
     }
 }
 
+impl Drop for Entry {
+    fn drop(&mut self) {
+        COUNT.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Drops what is not used once there is much of it. What is in use stays, and as much again may
+/// come before the next try.
+fn bound_count() {
+    let most = (super::memory_limit() / MEMORY_EACH).max(1024);
+    if COUNT.load(Ordering::Relaxed) < LEFT.load(Ordering::Relaxed) + most {
+        return;
+    }
+    super::mount::forget_unused();
+    LEFT.store(COUNT.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
+impl Child {
+    /// Whether nobody but the directory has it.
+    fn is_unused(&self) -> bool {
+        let entry = self.entry.as_ref();
+        entry.is_none_or(|entry| Arc::strong_count(entry) == 1)
+    }
+}
+
 fn is_valid(until: Nanos) -> bool {
     until == Nanos(u64::MAX) || (until.0 > 0 && guest_hal::time::monotonic() < until)
 }
@@ -61,6 +94,7 @@ impl Entry {
     }
 
     fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Self>>, name: &[u8]) -> Arc<Self> {
+        COUNT.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             inode,
             place: Mutex::new(Place {
@@ -154,6 +188,7 @@ impl Entry {
                 valid_until: found.valid_until,
             },
         );
+        bound_count();
         entry
     }
 
@@ -174,16 +209,39 @@ impl Entry {
     /// Takes out entries nobody uses once there are many; dropped by the caller, since
     /// inodes have something to say when they go.
     fn make_room(&self) -> Vec<Child> {
-        let mut children = self.children.lock();
-        if children.len() < CHILDREN_MAX {
+        if self.children.lock().len() < CHILDREN_MAX {
             return Vec::new();
         }
-        let unused = |child: &mut Child| match &child.entry {
-            Some(entry) => Arc::strong_count(entry) == 1,
-            None => true,
-        };
+        self.take_unused()
+    }
+
+    /// Drops what was remembered below a root and is not used, the deepest first. It is asked for
+    /// anew when somebody wants it.
+    pub(super) fn forget_unused(root: &Arc<Self>) {
+        let mut all = alloc::vec![root.clone()];
+        let mut at = 0;
+        while let Some(entry) = all.get(at).cloned() {
+            all.extend(entry.remembered());
+            at += 1;
+        }
+        while let Some(entry) = all.pop() {
+            let unused = entry.take_unused();
+            drop(unused);
+        }
+    }
+
+    /// The names that lead somewhere, without asking the file system.
+    fn remembered(&self) -> Vec<Arc<Self>> {
+        let children = self.children.lock();
+        let entries = children.values().filter_map(|child| child.entry.clone());
+        entries.collect()
+    }
+
+    /// Takes out what nobody uses.
+    fn take_unused(&self) -> Vec<Child> {
+        let mut children = self.children.lock();
         children
-            .extract_if(|_, child| unused(child))
+            .extract_if(|_, child| child.is_unused())
             .map(|(_, child)| child)
             .collect()
     }

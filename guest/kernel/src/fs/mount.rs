@@ -134,6 +134,14 @@ pub fn all() -> Vec<Arc<Mount>> {
     MOUNTS.lock().clone()
 }
 
+/// Drops the names that were looked up and that nobody uses, and with them what file systems keep
+/// for them.
+pub(super) fn forget_unused() {
+    for mount in all() {
+        Entry::forget_unused(&mount.root);
+    }
+}
+
 /// The location of something that has no name in the tree, such as a pipe; `label` is what
 /// `/proc/self/fd` shows.
 #[must_use]

@@ -50,16 +50,16 @@ impl FuseInode {
 
     /// Makes something and does not open it.
     fn make(&self, name: &[u8], new: &NewInode<'_>) -> Result<EntryOut> {
-        let session = &self.fs.session;
         match FileKind::from_mode(new.mode) {
             Some(FileKind::Directory) => {
                 let ask = MkdirIn {
                     mode: new.mode & !raw::S_IFMT,
                     umask: 0,
                 };
-                session.ask(self.on_behalf(Opcode::Mkdir, new), &ask, &[name])
+                self.fs
+                    .ask_to_keep(self.on_behalf(Opcode::Mkdir, new), &ask, &[name])
             }
-            Some(FileKind::Link) => session.ask(
+            Some(FileKind::Link) => self.fs.ask_to_keep(
                 self.on_behalf(Opcode::Symlink, new),
                 &(),
                 &[name, new.target],
@@ -71,7 +71,8 @@ impl FuseInode {
                     rdev,
                     ..MknodIn::default()
                 };
-                session.ask(self.on_behalf(Opcode::Mknod, new), &ask, &[name])
+                self.fs
+                    .ask_to_keep(self.on_behalf(Opcode::Mknod, new), &ask, &[name])
             }
         }
     }
@@ -86,7 +87,7 @@ impl FuseInode {
             open_flags: 0,
         };
         let request = self.on_behalf(Opcode::Create, new);
-        let reply: CreateOut = self.fs.session.ask(request, &ask, &[name])?;
+        let reply: CreateOut = self.fs.ask_to_keep(request, &ask, &[name])?;
         let inode = FuseInode::of_entry(&self.fs, &reply.entry);
         let handle = Handle::of(&inode, &reply.open, flags);
         let file = Arc::new(FuseFile::new(inode.clone(), handle));
@@ -158,7 +159,7 @@ fn fuse(inode: &Arc<dyn Inode>) -> Result<&FuseInode> {
 impl Directory for FuseInode {
     fn lookup(&self, name: &[u8]) -> Result<Found> {
         let request = self.request(Opcode::Lookup);
-        match self.fs.session.ask::<(), EntryOut>(request, &(), &[name]) {
+        match self.fs.ask_to_keep::<(), EntryOut>(request, &(), &[name]) {
             Ok(entry) => Ok(found(&self.fs, &entry)),
             Err(Errno::ENOENT) => Ok(Found::just_now(None)),
             Err(errno) => Err(errno),
@@ -170,10 +171,8 @@ impl Directory for FuseInode {
             flags: raw::O_RDONLY | raw::O_DIRECTORY,
             open_flags: 0,
         };
-        let open: OpenOut = self
-            .fs
-            .session
-            .ask(self.request(Opcode::Opendir), &ask, &[])?;
+        let request = self.request(Opcode::Opendir);
+        let open: OpenOut = self.fs.ask_to_keep(request, &ask, &[])?;
         let records = self.read_listing(open.fh);
         let ask = ReleaseIn {
             fh: open.fh,
@@ -212,10 +211,8 @@ impl Changeable for FuseInode {
         let ask = LinkIn {
             oldnodeid: target.node,
         };
-        let entry: EntryOut = self
-            .fs
-            .session
-            .ask(self.request(Opcode::Link), &ask, &[name])?;
+        let request = self.request(Opcode::Link);
+        let entry: EntryOut = self.fs.ask_to_keep(request, &ask, &[name])?;
         self.forget_attributes();
         Ok(found(&self.fs, &entry))
     }

@@ -42,7 +42,9 @@ impl Handle {
             flags: flags & !(NOT_AT_OPEN | if truncates_apart { raw::O_TRUNC } else { 0 }),
             open_flags: 0,
         };
-        let reply: OpenOut = session.ask(inode.request(Opcode::Open), &ask, &[])?;
+        let reply: OpenOut = inode
+            .fs
+            .ask_to_keep(inode.request(Opcode::Open), &ask, &[])?;
         let handle = Self::of(inode, &reply, flags);
         if truncates_apart {
             inode.set(&SetattrIn {

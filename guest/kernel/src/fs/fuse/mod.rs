@@ -33,10 +33,11 @@ use core::fmt;
 use guest_abi::fuse::{AttrOut, GetattrIn, Opcode, ROOT_ID, StatfsOut};
 use guest_hal::sync::{Mutex, Once};
 use hashbrown::HashMap;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::inode::{FileSystem, Inode};
 use super::metadata::FsStatus;
-use crate::Result;
+use crate::{Errno, Result};
 use file::Handle;
 
 /// How many files that nobody has open stay open at the server, ready for the next open.
@@ -98,6 +99,41 @@ impl FuseFs {
         self.this
             .upgrade()
             .expect("a file system is only used by reference")
+    }
+
+    /// As [`Session::ask`], for what a server has to keep a file for, of which it can keep only so
+    /// many: when it has no room (`ENFILE`), it gets back what nobody here uses, and is asked
+    /// once more.
+    fn ask_to_keep<I, O>(&self, request: Request, input: &I, names: &[&[u8]]) -> Result<O>
+    where
+        I: IntoBytes + Immutable,
+        O: FromBytes + IntoBytes,
+    {
+        match self.session.ask(request, input, names) {
+            Err(Errno::ENFILE) => {
+                self.give_back();
+                self.session.ask(request, input, names)
+            }
+            result => result,
+        }
+    }
+
+    fn give_back(&self) {
+        let idle = core::mem::take(&mut *self.idle.lock());
+        drop(idle);
+        super::mount::forget_unused();
+        self.session.send_forgotten();
+    }
+
+    /// An inode has gone; another may already stand for the same file.
+    fn remove_dead(&self, node: u64) {
+        let mut nodes = self.nodes.lock();
+        if nodes
+            .get(&node)
+            .is_some_and(|inode| inode.strong_count() == 0)
+        {
+            nodes.remove(&node);
+        }
     }
 
     /// Keeps a handle for a while after its last use.

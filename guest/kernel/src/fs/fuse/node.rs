@@ -382,6 +382,7 @@ impl Link for FuseInode {
 impl Drop for FuseInode {
     fn drop(&mut self) {
         if self.node != ROOT_ID {
+            self.fs.remove_dead(self.node);
             self.fs
                 .session
                 .forget(self.node, self.lookups.load(Ordering::Relaxed));

@@ -214,14 +214,22 @@ impl Session {
         if nlookup == 0 {
             return;
         }
-        let batch = {
+        let is_full = {
             let mut forgotten = self.forgotten.lock();
             forgotten.push(ForgetOne { nodeid, nlookup });
-            if forgotten.len() < FORGET_BATCH {
-                return;
-            }
-            core::mem::take(&mut *forgotten)
+            forgotten.len() >= FORGET_BATCH
         };
+        if is_full {
+            self.send_forgotten();
+        }
+    }
+
+    /// Tells the server what has been forgotten so far.
+    pub fn send_forgotten(&self) {
+        let batch = core::mem::take(&mut *self.forgotten.lock());
+        if batch.is_empty() {
+            return;
+        }
         let head = BatchForgetIn {
             count: batch.len() as u32,
             dummy: 0,

@@ -2,20 +2,25 @@
 
 extern crate std;
 
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::format;
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
 use guest_abi::fuse::{
-    Attr, AttrOut, EntryOut, InHeader, InitOut, MAJOR, Opcode, OpenIn, OpenOut, OutHeader, ROOT_ID,
-    SetattrIn, init, setattr,
+    Attr, AttrOut, BatchForgetIn, EntryOut, InHeader, InitOut, MAJOR, Opcode, OpenIn, OpenOut,
+    OutHeader, ROOT_ID, SetattrIn, init, setattr,
 };
 use guest_hal::virtio::{Source, Target};
 use linux_raw_sys::general as raw;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{FuseFs, Transport, Use};
+use crate::fs::caller::Caller;
 use crate::fs::file::File;
 use crate::fs::inode::FileSystem;
+use crate::fs::mount::{self, MountFlags};
+use crate::fs::walk::Follow;
 use crate::{Errno, Result};
 
 /// The node of the only file, and its length.
@@ -29,6 +34,10 @@ type Requests = Arc<Mutex<Vec<(Opcode, Vec<u8>)>>>;
 struct Server {
     abilities: u32,
     requests: Requests,
+    /// How many files it can keep, and how many it does.
+    room: usize,
+    kept: AtomicUsize,
+    found: AtomicU64,
 }
 
 fn attributes(node: u64) -> Attr {
@@ -46,6 +55,20 @@ fn attributes(node: u64) -> Attr {
 }
 
 impl Server {
+    /// Each name leads to another file, the first to [`FILE`].
+    fn look_up(&self) -> Result<EntryOut> {
+        if self.kept.fetch_add(1, Relaxed) >= self.room {
+            self.kept.fetch_sub(1, Relaxed);
+            return Err(Errno::ENFILE);
+        }
+        let nodeid = FILE + self.found.fetch_add(1, Relaxed);
+        Ok(EntryOut {
+            nodeid,
+            attr: attributes(nodeid),
+            ..EntryOut::default()
+        })
+    }
+
     fn answer(&self, opcode: Opcode, node: u64) -> Result<Vec<u8>> {
         let attr = attributes(node);
         let attributes = AttrOut {
@@ -62,13 +85,7 @@ impl Server {
             .as_bytes()
             .to_vec(),
             Opcode::Getattr | Opcode::Setattr => attributes.as_bytes().to_vec(),
-            Opcode::Lookup => EntryOut {
-                nodeid: FILE,
-                attr: self::attributes(FILE),
-                ..EntryOut::default()
-            }
-            .as_bytes()
-            .to_vec(),
+            Opcode::Lookup => self.look_up()?.as_bytes().to_vec(),
             Opcode::Open => OpenOut::default().as_bytes().to_vec(),
             Opcode::Release | Opcode::Rename => Vec::new(),
             _ => return Err(Errno::ENOSYS),
@@ -94,6 +111,11 @@ impl Transport for Server {
         let (header, body) = InHeader::read_from_prefix(&bytes).unwrap();
         let opcode = Opcode::try_from(header.opcode).unwrap();
         self.requests.lock().unwrap().push((opcode, body.to_vec()));
+        if opcode == Opcode::BatchForget {
+            let (head, _) = BatchForgetIn::read_from_prefix(body).unwrap();
+            self.kept.fetch_sub(head.count as usize, Relaxed);
+            return Ok(0);
+        }
         let answer = self.answer(opcode, header.nodeid);
         let body = answer.as_deref().unwrap_or_default();
         let head = OutHeader {
@@ -111,11 +133,18 @@ impl Transport for Server {
 }
 
 fn mount(abilities: u32) -> (Requests, Arc<FuseFs>) {
+    mount_with(abilities, usize::MAX)
+}
+
+fn mount_with(abilities: u32, room: usize) -> (Requests, Arc<FuseFs>) {
     guest_hal::initialize_hosted();
     let requests = Requests::default();
     let server = Server {
         abilities,
         requests: requests.clone(),
+        room,
+        kept: AtomicUsize::new(0),
+        found: AtomicU64::new(0),
     };
     let fs = FuseFs::open(Arc::new(server), Use::Volume).unwrap();
     (requests, fs)
@@ -187,4 +216,24 @@ fn renaming_needs_its_newer_form_for_flags_only() {
     assert_eq!(names.rename(b"a", &root, b"b", flags), Err(Errno::EINVAL));
     let renames: Vec<u64> = bodies(&requests, Opcode::Rename);
     assert_eq!(renames, [ROOT_ID]);
+}
+
+#[test]
+fn a_server_without_room_gets_back_what_nobody_uses() {
+    let (requests, fs) = mount_with(0, 10);
+    let root = mount::mount_root(fs, "test", MountFlags::default());
+    let caller = Caller::kernel(&root);
+    let find = |number: u32| caller.find(format!("/{number}").as_bytes(), Follow::Yes);
+    let used: Vec<_> = (0..4).map(|number| find(number).unwrap()).collect();
+    for number in 4..100 {
+        find(number).unwrap();
+    }
+    // Those in use are kept: ten of them are all that it has room for.
+    let more: Vec<_> = (100..106).map(|number| find(number).unwrap()).collect();
+    assert_eq!(find(106).err(), Some(Errno::ENFILE));
+    drop(more);
+    find(106).unwrap();
+    drop(used);
+    let given: Vec<BatchForgetIn> = bodies(&requests, Opcode::BatchForget);
+    assert!((10..30).contains(&given.len()), "{}", given.len());
 }

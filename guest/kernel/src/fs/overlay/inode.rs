@@ -59,6 +59,14 @@ impl fmt::Debug for OverlayInode {
     }
 }
 
+impl Drop for OverlayInode {
+    fn drop(&mut self) {
+        if let Some(lower) = &self.lower {
+            self.fs.remove_dead(lower);
+        }
+    }
+}
+
 impl OverlayInode {
     /// Something new.
     pub(super) fn new(fs: &Arc<OverlayFs>, new: &NewInode<'_>) -> Arc<Self> {

@@ -110,13 +110,21 @@ impl OverlayFs {
         let known = self.by_lower.lock().get(&key).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
             let inode = OverlayInode::over(&self.this(), lower);
-            let mut by_lower = self.by_lower.lock();
-            if by_lower.len() == by_lower.capacity() {
-                by_lower.retain(|_, known| known.strong_count() > 0);
-            }
-            by_lower.insert(key, Arc::downgrade(&inode));
+            self.by_lower.lock().insert(key, Arc::downgrade(&inode));
             inode
         })
+    }
+
+    /// An inode has gone; another may already stand for the same lower one.
+    fn remove_dead(&self, lower: &Arc<dyn Inode>) {
+        let key = key(lower);
+        let mut by_lower = self.by_lower.lock();
+        if by_lower
+            .get(&key)
+            .is_some_and(|inode| inode.strong_count() == 0)
+        {
+            by_lower.remove(&key);
+        }
     }
 
     /// An inode differs from its lower one now.
