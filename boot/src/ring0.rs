@@ -3,7 +3,8 @@
 //!
 //! The tables show the image where it is linked and the first 4 GiB of physical memory at
 //! `FRAMES_BASE` ([`guest_abi::layout`]); the kernel replaces them at once by its own. Zero in
-//! `rdi` tells it that there is no cell.
+//! `rdi` tells it that there is no cell. Nothing is put behind the image, and the kernel relies on
+//! memory being zero there.
 
 use guest_abi::layout::{
     BOOT_FRAMES, BOOT_TABLES, BOOT_TABLES_SPAN, FRAMES_BASE, HUGE_PAGE_SIZE, KERNEL_BASE,

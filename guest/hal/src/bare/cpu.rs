@@ -1,6 +1,6 @@
 //! The processor: its tables, control registers and model-specific registers.
 
-use core::arch::x86_64::{__cpuid, __cpuid_count};
+use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
 
 use x86_64::instructions::tables::load_tss;
 use x86_64::instructions::tlb;
@@ -118,14 +118,25 @@ const fn gate(address: u64, stack: u64, privilege: u64) -> [u64; 2] {
     [low | kind | (address >> 16 & 0xffff) << 48, address >> 32]
 }
 
-fn has(leaf: u32, register: fn(core::arch::x86_64::CpuidResult) -> u32, bit: u32) -> bool {
-    __cpuid(0).eax >= leaf && register(__cpuid_count(leaf, 0)) >> bit & 1 != 0
+/// A leaf of `cpuid`, zero where the processor has none. Asking costs an exit.
+fn leaf(number: u32) -> CpuidResult {
+    if __cpuid(0).eax < number {
+        return CpuidResult {
+            eax: 0,
+            ebx: 0,
+            ecx: 0,
+            edx: 0,
+        };
+    }
+    __cpuid_count(number, 0)
 }
 
 fn control_registers() {
+    let has = |register: u32, bit: u32| register >> bit & 1 != 0;
+    let (basic, extended) = (leaf(1), leaf(7));
     // Entry and thread-local storage count on it.
     assert!(
-        has(7, |leaf| leaf.ebx, 0),
+        has(extended.ebx, 0),
         "the processor has no FSGSBASE (2012 or later has)"
     );
     let mut cr0 = Cr0::read();
@@ -135,17 +146,17 @@ fn control_registers() {
     unsafe { Cr0::write(cr0) };
     let mut cr4 = Cr4::read();
     cr4.insert(Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE | Cr4Flags::PAGE_GLOBAL);
+    cr4.insert(Cr4Flags::FSGSBASE);
     for (has, flag) in [
-        (has(7, |leaf| leaf.ebx, 0), Cr4Flags::FSGSBASE),
         (
-            has(7, |leaf| leaf.ebx, 7),
+            has(extended.ebx, 7),
             Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION,
         ),
         (
-            has(7, |leaf| leaf.ecx, 2),
+            has(extended.ecx, 2),
             Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION,
         ),
-        (has(1, |leaf| leaf.ecx, 26), Cr4Flags::OSXSAVE),
+        (has(basic.ecx, 26), Cr4Flags::OSXSAVE),
     ] {
         cr4.set(flag, has);
     }
@@ -259,7 +270,7 @@ pub(super) fn port_read_byte(port: u16) -> u8 {
 
 /// Whether CPUID leaf 1 has a bit in `ecx`.
 pub(super) fn has_feature(bit: u32) -> bool {
-    has(1, |leaf| leaf.ecx, bit)
+    leaf(1).ecx >> bit & 1 != 0
 }
 
 /// Random bytes from the processor, mixed with what its counter happens to show; where it has

@@ -36,6 +36,15 @@ impl Size {
     }
 }
 
+/// Memory that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Its physical address.
+    pub(super) start: u64,
+    /// Whether it is known to be zero, since nobody has used it before.
+    pub(super) is_zero: bool,
+}
+
 /// The frames of a machine.
 #[derive(Debug)]
 pub(super) struct Frames {
@@ -45,6 +54,8 @@ pub(super) struct Frames {
     blocks: &'static mut [u16],
     /// Where a frame was found last.
     hint: usize,
+    /// From this frame on nobody has used any, and all are zero.
+    unused: usize,
     free: u64,
     total: u64,
 }
@@ -56,12 +67,18 @@ impl Frames {
         (blocks * (WORDS as u64 * 8 + 2)).next_multiple_of(FRAME)
     }
 
-    /// Nothing free. The tables are as long as [`Frames::table_bytes`] says, all zero.
-    pub(super) const fn new(bits: &'static mut [u64], blocks: &'static mut [u16]) -> Self {
+    /// Nothing free. The tables are as long as [`Frames::table_bytes`] says, all zero; so is
+    /// memory from the physical address `unused` on.
+    pub(super) const fn new(
+        bits: &'static mut [u64],
+        blocks: &'static mut [u16],
+        unused: u64,
+    ) -> Self {
         Self {
             bits,
             blocks,
             hint: 0,
+            unused: unused.div_ceil(FRAME) as usize,
             free: 0,
             total: 0,
         }
@@ -93,14 +110,18 @@ impl Frames {
         }
     }
 
-    /// Takes memory; its physical address.
-    pub(super) fn take(&mut self, size: Size) -> Option<u64> {
+    /// Takes memory.
+    pub(super) fn take(&mut self, size: Size) -> Option<Taken> {
         let frame = match size {
             Size::Page => self.take_page(),
             Size::Cluster => self.take_cluster(),
             Size::Block => self.take_block(),
         }?;
-        Some(frame as u64 * FRAME)
+        let is_zero = frame >= self.unused;
+        let end = frame + (size.bytes() / FRAME) as usize;
+        self.unused = self.unused.max(end);
+        let start = frame as u64 * FRAME;
+        Some(Taken { start, is_zero })
     }
 
     /// Gives one frame back.
@@ -205,7 +226,11 @@ mod tests {
         let (words, blocks) = Frames::table_lengths(count);
         let bits = Box::leak(vec![0; words].into_boxed_slice());
         let blocks = Box::leak(vec![0; blocks].into_boxed_slice());
-        Frames::new(bits, blocks)
+        Frames::new(bits, blocks, u64::MAX)
+    }
+
+    fn take(frames: &mut Frames, size: Size) -> Option<u64> {
+        frames.take(size).map(|taken| taken.start)
     }
 
     #[test]
@@ -214,7 +239,7 @@ mod tests {
         frames.add(0x1800, 1500 * FRAME + 5);
         assert_eq!(frames.free_bytes(), 1498 * FRAME);
         let mut seen = BTreeSet::new();
-        while let Some(physical) = frames.take(Size::Page) {
+        while let Some(physical) = take(&mut frames, Size::Page) {
             assert!((0x2000..1500 * FRAME).contains(&physical));
             assert!(seen.insert(physical));
         }
@@ -235,41 +260,61 @@ mod tests {
             Size::Cluster,
             Size::Block,
         ] {
-            let start = frames.take(size).unwrap();
+            let start = take(&mut frames, size).unwrap();
             assert!(start.is_multiple_of(size.bytes()), "{size:?}");
             for frame in (start..start + size.bytes()).step_by(FRAME as usize) {
                 assert!(taken.insert(frame), "{size:?}");
             }
         }
         // The small ones came from one block, so that a third one is whole.
-        assert!(frames.take(Size::Block).is_some());
-        assert_eq!(frames.take(Size::Block), None);
+        assert!(take(&mut frames, Size::Block).is_some());
+        assert_eq!(take(&mut frames, Size::Block), None);
     }
 
     #[test]
     fn what_is_given_back_is_had_again_and_giving_twice_changes_nothing() {
         let mut frames = frames(512);
         frames.add(0, 512 * FRAME);
-        let block = frames.take(Size::Block).unwrap();
-        assert_eq!(frames.take(Size::Page), None);
+        let block = take(&mut frames, Size::Block).unwrap();
+        assert_eq!(take(&mut frames, Size::Page), None);
         for frame in 0..512 {
             frames.give(block + frame * FRAME);
             frames.give(block + frame * FRAME);
         }
         frames.give(1 << 40);
         assert_eq!(frames.free_bytes(), 512 * FRAME);
-        assert_eq!(frames.take(Size::Block), Some(block));
+        assert_eq!(take(&mut frames, Size::Block), Some(block));
     }
 
     #[test]
     fn a_cluster_is_found_behind_a_block_that_has_none() {
         let mut frames = frames(1024);
         frames.add(0, 1024 * FRAME);
-        let first = frames.take(Size::Block).unwrap();
+        let first = take(&mut frames, Size::Block).unwrap();
         for frame in (0..512).step_by(2) {
             frames.give(first + frame * FRAME);
         }
-        let cluster = frames.take(Size::Cluster).unwrap();
+        let cluster = take(&mut frames, Size::Cluster).unwrap();
         assert!(cluster >= 512 * FRAME);
+    }
+
+    #[test]
+    fn what_nobody_has_used_is_zero_once() {
+        let (words, blocks) = Frames::table_lengths(2048);
+        let bits = Box::leak(vec![0; words].into_boxed_slice());
+        let blocks = Box::leak(vec![0; blocks].into_boxed_slice());
+        let mut frames = Frames::new(bits, blocks, 3 * FRAME - 1);
+        frames.add(2 * FRAME, 2048 * FRAME);
+        let zero = |frames: &mut Frames, size| frames.take(size).map(|taken| taken.is_zero);
+        // The second frame was used before; the next two were not.
+        assert_eq!(zero(&mut frames, Size::Page), Some(false));
+        assert_eq!(zero(&mut frames, Size::Page), Some(true));
+        let used = frames.take(Size::Page).unwrap();
+        assert!(used.is_zero);
+        frames.give(used.start);
+        assert_eq!(zero(&mut frames, Size::Page), Some(false));
+        // What lies below something that is in use is not known to be zero any more.
+        assert_eq!(zero(&mut frames, Size::Block), Some(true));
+        assert_eq!(zero(&mut frames, Size::Page), Some(false));
     }
 }

@@ -312,8 +312,7 @@ impl Memory {
         if self.frames.is_time_for_clusters() && self.fill_cluster(leaf.linear) {
             return Some(());
         }
-        let frame = self.frames.take(Size::Page)?;
-        tables::clear(frame, FRAME);
+        let frame = tables::take_zero(&mut self.frames, Size::Page)?;
         leaf.set(frame, VIEW);
         Some(())
     }
@@ -325,10 +324,9 @@ impl Memory {
         if pages().any(|at| self.tables.find(at).is_some()) {
             return false;
         }
-        let Some(frames) = self.frames.take(Size::Cluster) else {
+        let Some(frames) = tables::take_zero(&mut self.frames, Size::Cluster) else {
             return false;
         };
-        tables::clear(frames, AROUND);
         for at in pages() {
             // The table is there: its neighbour's entry is in it.
             if let Some(leaf) = self.tables.entry(at, 1, &mut self.frames) {
@@ -347,10 +345,9 @@ impl Memory {
         if leaf.value() != 0 {
             return leaf.value() & tables::LARGE != 0;
         }
-        let Some(frames) = self.frames.take(Size::Block) else {
+        let Some(frames) = tables::take_zero(&mut self.frames, Size::Block) else {
             return false;
         };
-        tables::clear(frames, Size::Block.bytes());
         leaf.set(frames, VIEW);
         true
     }

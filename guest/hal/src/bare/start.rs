@@ -16,6 +16,10 @@ use super::ranges::{self, Range};
 use super::{VCPU, apic, clock, cpu, entry, image, memory, platform, pvh, tables};
 use crate::boot;
 
+/// A Husk monitor gives memory that nobody has used, and puts nothing behind the image
+/// (`boot::ring0`).
+const UNUSED_IS_ZERO: bool = true;
+
 /// Starts on this processor; the layers above go on. `start_info` is zero with a Husk monitor,
 /// otherwise the physical address of what PVH says.
 pub(crate) fn start(start_info: u64) {
@@ -36,7 +40,7 @@ pub(crate) fn start(start_info: u64) {
 fn start_with_monitor() {
     let info = boot_information();
     assert_eq!(info.magic, MAGIC, "boot information");
-    begin(&info.ram, &kept(&info), &[], info.ram_span);
+    begin(&info.ram, &kept(&info), &[], info.ram_span, UNUSED_IS_ZERO);
     apic::initialize();
 }
 
@@ -44,7 +48,14 @@ fn start_elsewhere(start_info: u64) {
     let machine = pvh::machine(start_info).expect("the start information of PVH");
     platform::set_power_off(machine.acpi.power_off);
     let info = pvh::boot_information(&machine);
-    begin(&info.ram, &[], &machine.taken, info.ram_span);
+    // Others, and their firmware, may have used any of it.
+    begin(
+        &info.ram,
+        &[],
+        &machine.taken,
+        info.ram_span,
+        !UNUSED_IS_ZERO,
+    );
     // Where a monitor would have put it.
     memory::write(layout::BOOT_INFO, info.as_bytes());
     // Interrupts may not fault: what they touch is there from now on.
@@ -57,7 +68,8 @@ fn start_elsewhere(start_info: u64) {
 }
 
 /// Begins to use memory: `kept` is shared with the monitor, `taken` is in use otherwise.
-fn begin(ram: &[RamRange], kept: &[Range], taken: &[Range], span: u64) {
+/// `is_zero`: so is all memory behind the image.
+fn begin(ram: &[RamRange], kept: &[Range], taken: &[Range], span: u64, is_zero: bool) {
     let mut ranges = [Range::default(); RAM_RANGES_MAX];
     for (range, ram) in ranges.iter_mut().zip(ram) {
         let end = ram.start.saturating_add(ram.length);
@@ -66,7 +78,7 @@ fn begin(ram: &[RamRange], kept: &[Range], taken: &[Range], span: u64) {
             end: end.min(layout::FRAMES_SPAN_MAX),
         };
     }
-    let (frames, used) = frames(&ranges);
+    let (frames, used) = frames(&ranges, is_zero);
     let span = span.min(layout::RAM_SPAN_MAX);
     memory::initialize(frames, &ranges, kept, span).expect("memory for the first page tables");
     let mut all = [Range::default(); 8];
@@ -116,7 +128,7 @@ fn image_range() -> Range {
 
 /// The frames' own tables, right behind the image; some frames behind them, for page tables;
 /// and all that the image, these tables and these frames cover.
-fn frames(ram: &[Range]) -> (Frames, Range) {
+fn frames(ram: &[Range], is_zero: bool) -> (Frames, Range) {
     const FIRST: u64 = 8 << 20;
     let image = image_range();
     let end = ram.iter().map(|range| range.end).max().unwrap_or(0);
@@ -138,8 +150,9 @@ fn frames(ram: &[Range]) -> (Frames, Range) {
     let bits = unsafe { core::slice::from_raw_parts_mut(bits, words) };
     // SAFETY: as above; it begins where the words end and fits `table_bytes`.
     let counts = unsafe { core::slice::from_raw_parts_mut(counts, blocks) };
-    let mut frames = Frames::new(bits, counts);
     let free = image.end + bytes;
+    let unused = if is_zero { free } else { u64::MAX };
+    let mut frames = Frames::new(bits, counts, unused);
     frames.add(free, free + FIRST);
     let start = image.start;
     let end = free + FIRST;

@@ -218,9 +218,16 @@ impl Tables {
 }
 
 fn new_table(frames: &mut Frames) -> Option<u64> {
-    let frame = frames.take(Size::Page)?;
-    clear(frame, FRAME);
-    Some(frame)
+    take_zero(frames, Size::Page)
+}
+
+/// Takes memory that is zero; its physical address.
+pub(super) fn take_zero(frames: &mut Frames, size: Size) -> Option<u64> {
+    let taken = frames.take(size)?;
+    if !taken.is_zero {
+        clear(taken.start, size.bytes());
+    }
+    Some(taken.start)
 }
 
 struct Visit<'a> {
