@@ -38,6 +38,7 @@ impl From<BoardError> for Failure {
 /// Runs the operating system, again after each reset; the exit status.
 pub(crate) fn boot(options: &BootOptions) -> Result<u8, Failure> {
     run::check_memory(options.memory)?;
+    run::raise_size_limit(options.memory, options.memory)?;
     match options.told {
         None if options.no_reboot => one_life(options, None),
         None => lives::all(),

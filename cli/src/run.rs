@@ -59,9 +59,11 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     check_memory(options.memory)?;
     check_program(options)?;
     host::allocator::one_arena();
-    raise_file_limit();
     let held = signals::hold(&signals::FORWARDED);
     let config = configuration(options)?;
+    // The program's limits are its own affair from here on.
+    raise_file_limit();
+    raise_size_limit(layout::RAM_SPAN, options.memory)?;
     let engine = choice::engine(options.engine);
     let platform = engine.platform();
     let image = engine.maps_image().then(Image::open).transpose()?;
@@ -228,6 +230,38 @@ pub(crate) fn check_memory(memory: u64) -> Result<(), Failure> {
         return Err(Failure::new("--memory", why, "give the machine less"));
     }
     Ok(())
+}
+
+/// A machine's memory is a file: one of `wanted` bytes, or of its `memory` only, for which a limit
+/// that is lower is raised if that is allowed.
+pub(crate) fn raise_size_limit(wanted: u64, memory: u64) -> Result<(), Failure> {
+    let limit = getrlimit(Resource::Fsize);
+    let none = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    let suffices = limit.current.is_none_or(|most| most >= wanted);
+    if suffices || setrlimit(Resource::Fsize, none).is_ok() {
+        return Ok(());
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // The most that is allowed without privilege.
+    let _ = setrlimit(Resource::Fsize, raised);
+    match limit.maximum {
+        Some(most) if most < memory => {
+            let why = format!(
+                "a file may have {} KiB here, and the machine's memory is one of {} KiB",
+                most >> 10,
+                memory >> 10
+            );
+            let remedy = "raise the hard limit: `ulimit -f unlimited` where it is set";
+            Err(Failure::new("limit of the file size", why, remedy))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Serving files takes descriptors: as many as the host allows.

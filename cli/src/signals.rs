@@ -34,6 +34,8 @@ pub(crate) fn hold(signals: &[Signal]) -> SigSet {
     let set: SigSet = signals.iter().copied().filter(heard).collect();
     // Fails only for an invalid operation, which this is not.
     let _ = set.thread_block();
+    // A file of the host that would become too long is an error of that write, not our end.
+    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
     set
 }
 

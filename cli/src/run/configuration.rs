@@ -25,6 +25,11 @@ pub(super) fn configuration(options: &RunOptions) -> Result<MachineConfig, Failu
         files.current.unwrap_or(1 << 20).min(1 << 20),
         files.maximum.unwrap_or(1 << 20),
     );
+    let size = getrlimit(Resource::Fsize);
+    let size = (
+        size.current.unwrap_or(u64::MAX),
+        size.maximum.unwrap_or(u64::MAX),
+    );
     let stack = getrlimit(Resource::Stack).current.unwrap_or(u64::MAX);
     Ok(MachineConfig {
         program,
@@ -45,6 +50,7 @@ pub(super) fn configuration(options: &RunOptions) -> Result<MachineConfig, Failu
         umask: umask(),
         stack_limit: stack,
         file_limit: files,
+        size_limit: size,
         ignored_signals: host::inherited::ignored_signals(),
         console_device: CONSOLE,
         streams: standard_streams(),

@@ -50,6 +50,7 @@ impl MachineConfig {
             umask: UMASK,
             stack_limit: STACK,
             file_limit: FILES,
+            size_limit: (u64::MAX, u64::MAX),
             console_device: CONSOLE,
             streams: [CHARACTER_DEVICE; 3],
             ..Self::default()

@@ -39,6 +39,8 @@ pub struct MachineConfig {
     pub stack_limit: u64,
     /// Soft and hard limit of open files.
     pub file_limit: (u64, u64),
+    /// Soft and hard limit of the length of a file in bytes.
+    pub size_limit: (u64, u64),
     /// Signals that the program ignores from its start: bit N - 1 for signal N.
     pub ignored_signals: u64,
     /// Which device serves the standard streams.

@@ -11,7 +11,7 @@ use linux_raw_sys::general as raw;
 use crate::Return;
 use crate::argument::Flags;
 use crate::descriptor::{downcast, open_file};
-use crate::file::{TRANSFER_MAX, finish_write, segments};
+use crate::file::{TRANSFER_MAX, segments, write_from};
 
 /// What is moved at a time.
 const PIECE: u64 = 256 << 10;
@@ -61,12 +61,11 @@ impl Side {
         let Self { file, offset, .. } = self;
         match offset {
             Some(offset) => {
-                let count =
-                    finish_write(file, Some(*offset), || file.write_at(*offset, &mut from))?;
+                let count = write_from(file, Some(*offset), &mut from)?;
                 *offset += count;
                 Ok(count)
             }
-            None => finish_write(file, None, || file.write(&mut from)),
+            None => write_from(file, None, &mut from),
         }
     }
 
@@ -228,7 +227,7 @@ pub fn vmsplice(fd: i32, iov: LinearAddress, nr_segs: u64, _flags: Flags) -> Ret
     }
     let segments = segments(iov, nr_segs)?;
     if file.is_writable() {
-        return finish_write(&file, None, || file.write(&mut Origin::user(&segments)));
+        return write_from(&file, None, &mut Origin::user(&segments));
     }
     file.read(&mut Destination::user(&segments))
 }

@@ -221,35 +221,49 @@ fn check_transfer_flags(flags: Flags) -> Result<()> {
     }
 }
 
-/// What every write does beside writing: a limit of the file size, `SIGPIPE`.
-pub(crate) fn finish_write(
-    file: &OpenFile,
-    offset: Option<u64>,
-    write: impl FnOnce() -> Return,
-) -> Return {
-    check_size_limit(file, offset)?;
-    let result = write();
+/// Writes, at an offset or where the file is, and does what every write does beside: it ends at the
+/// limit of the file size, and raises `SIGPIPE`.
+pub(crate) fn write_from(file: &OpenFile, offset: Option<u64>, from: &mut Origin<'_>) -> Return {
+    limit_size(file, offset, from)?;
+    let result = match offset {
+        Some(offset) => file.write_at(offset, from),
+        None => file.write(from),
+    };
     if result == Err(Errno::EPIPE) {
         signal::post_to_current(number::SIGPIPE);
     }
     result
 }
 
-fn check_size_limit(file: &OpenFile, offset: Option<u64>) -> Result<()> {
-    let (soft, _) = current()
-        .limits
-        .lock()
-        .get(limit::FSIZE)
-        .copied()
-        .unwrap_or((u64::MAX, 0));
-    if soft == u64::MAX || file.kind() != FileKind::Regular {
-        return Ok(());
-    }
-    if offset.unwrap_or_else(|| file.position()) < soft {
+/// How long a file may become.
+fn size_limit() -> u64 {
+    let limits = current().limits.lock();
+    limits.get(limit::FSIZE).map_or(u64::MAX, |(soft, _)| *soft)
+}
+
+/// What would make a file too long fails, and the program hears of it (setrlimit(2)).
+fn check_size(length: u64) -> Result<()> {
+    if length <= size_limit() {
         return Ok(());
     }
     signal::post_to_current(number::SIGXFSZ);
     Err(Errno::EFBIG)
+}
+
+/// A write is shortened at the limit, and fails beyond.
+fn limit_size(file: &OpenFile, offset: Option<u64>, from: &mut Origin<'_>) -> Result<()> {
+    let soft = size_limit();
+    if soft == u64::MAX || from.remaining() == 0 || file.kind() != FileKind::Regular {
+        return Ok(());
+    }
+    let start = match offset {
+        Some(offset) => offset,
+        None if file.flags() & raw::O_APPEND != 0 => file_end(file)?,
+        None => file.position(),
+    };
+    check_size(start.saturating_add(1))?;
+    from.shorten(soft - start);
+    Ok(())
 }
 
 /// `write`.
@@ -257,7 +271,7 @@ pub fn write(fd: i32, buf: LinearAddress, count: u64) -> Return {
     let file = open_file(fd)?;
     file.writable()?;
     let segments = [segment(buf, count)?];
-    finish_write(&file, None, || file.write(&mut Origin::user(&segments)))
+    write_from(&file, None, &mut Origin::user(&segments))
 }
 
 /// `pwrite64`.
@@ -266,9 +280,7 @@ pub fn pwrite64(fd: i32, buf: LinearAddress, count: u64, offset: i64) -> Return 
     let file = open_file(fd)?;
     file.writable()?;
     let segments = [segment(buf, count)?];
-    finish_write(&file, Some(offset), || {
-        file.write_at(offset, &mut Origin::user(&segments))
-    })
+    write_from(&file, Some(offset), &mut Origin::user(&segments))
 }
 
 /// `writev`.
@@ -276,7 +288,7 @@ pub fn writev(fd: i32, iov: LinearAddress, iovcnt: u64) -> Return {
     let file = open_file(fd)?;
     file.writable()?;
     let segments = segments(iov, iovcnt)?;
-    finish_write(&file, None, || file.write(&mut Origin::user(&segments)))
+    write_from(&file, None, &mut Origin::user(&segments))
 }
 
 /// `pwritev`.
@@ -285,9 +297,7 @@ pub fn pwritev(fd: i32, iov: LinearAddress, iovcnt: u64, offset: i64, _high: u64
     let file = open_file(fd)?;
     file.writable()?;
     let segments = segments(iov, iovcnt)?;
-    finish_write(&file, Some(offset), || {
-        file.write_at(offset, &mut Origin::user(&segments))
-    })
+    write_from(&file, Some(offset), &mut Origin::user(&segments))
 }
 
 /// `pwritev2`.
@@ -347,6 +357,7 @@ fn seek_sparse(file: &OpenFile, offset: i64, whence: u32) -> Result<u64> {
 pub fn truncate(path: PathAddress, length: i64) -> Return {
     let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
     let path = uaccess::read_path(path.0)?;
+    check_size(length)?;
     Caller::current().truncate(&path, length)?;
     Ok(0)
 }
@@ -360,6 +371,7 @@ pub fn ftruncate(fd: i32, length: i64) -> Return {
     if !file.is_writable() {
         return Err(Errno::EINVAL);
     }
+    check_size(length)?;
     regular.truncate(length)?;
     Ok(0)
 }
@@ -377,6 +389,11 @@ pub fn fallocate(fd: i32, mode: Flags, offset: i64, length: i64) -> Return {
         FileKind::Directory => return Err(Errno::EISDIR),
         _ => return Err(Errno::ENODEV),
     }
+    check_size(
+        offset
+            .cast_unsigned()
+            .saturating_add(length.cast_unsigned()),
+    )?;
     file.regular()?
         .allocate(mode.0, offset.cast_unsigned(), length.cast_unsigned())?;
     Ok(0)

@@ -89,6 +89,7 @@ fn limits(config: &MachineConfig) -> [(u64, u64); 16] {
     let wanted = [
         (limit::STACK, (config.stack_limit, u64::MAX)),
         (limit::NOFILE, config.file_limit),
+        (limit::FSIZE, config.size_limit),
         (limit::CORE, (0, u64::MAX)),
         (limit::NICE, (0, 0)),
         (limit::RTPRIO, (0, 0)),

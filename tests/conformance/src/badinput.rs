@@ -349,6 +349,12 @@ fn options() -> Vec<BadInput> {
             &["no-root"],
         ),
         wrong(
+            "bad/file-size-limit",
+            "unshare -Ur sh -c 'ulimit -f 1000; exec \"$HUSK\" run /bin/true'",
+            &[125],
+            &["limit of the file size", "ulimit"],
+        ),
+        wrong(
             "bad/workdir-missing",
             "husk --workdir /no/such /bin/pwd",
             &[125],

@@ -44,6 +44,7 @@ impl<'a> Cursor<'a> {
 
     /// The next piece, at most `max` bytes.
     fn piece(&mut self, max: u64) -> Option<Segment> {
+        let max = max.min(self.total - self.done);
         loop {
             let segment = self.segments.get(self.index)?;
             let left = segment.length - self.within;
@@ -306,6 +307,15 @@ impl<'a> Origin<'a> {
         match &mut self.place {
             FromPlace::User(cursor) => cursor.piece(max),
             FromPlace::Kernel(..) => None,
+        }
+    }
+
+    /// Leaves out what is beyond the next `most` bytes.
+    pub fn shorten(&mut self, most: u64) {
+        let end = self.done().saturating_add(most);
+        match &mut self.place {
+            FromPlace::User(cursor) => cursor.total = cursor.total.min(end),
+            FromPlace::Kernel(bytes, _) => *bytes = part(bytes, 0, end.min(bytes.len() as u64)),
         }
     }
 

@@ -46,6 +46,7 @@ const OTHERS: &[&str] = &[
     "sigaltstack",
     "sigframe",
     "signal_masks",
+    "size_limit",
     "sparse",
     "stack_overflow",
     "stat",
