@@ -11,12 +11,14 @@
 
 mod chips;
 mod kernels;
+mod legacy;
 mod random;
 mod ring;
 mod script;
 mod virtio;
 
 pub use chips::apic;
+pub use legacy::{hpet, legacy};
 pub use random::Random;
 pub use ring::{device_page, virtio_queue};
 pub use virtio::{virtio_block, virtio_pci};
@@ -27,14 +29,16 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("apic", apic),
     ("config", config),
     ("device_page", device_page),
     ("elf", elf),
+    ("hpet", hpet),
     ("kernel_linux", kernels::linux),
     ("kernel_multiboot", kernels::multiboot),
     ("kernel_pvh", kernels::pvh),
+    ("legacy", legacy),
     ("fuse_console", backend_console::testing::fuzz_one),
     ("fuse_directory", backend_fs::testing::fuzz_one),
     ("virtio_block", virtio_block),
