@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod chips;
+mod devices;
 mod kernels;
 mod legacy;
 mod random;
@@ -18,6 +19,7 @@ mod script;
 mod virtio;
 
 pub use chips::apic;
+pub use devices::{virtio_console, virtio_fs, virtio_rng};
 pub use legacy::{hpet, legacy};
 pub use random::Random;
 pub use ring::{device_page, virtio_queue};
@@ -29,7 +31,7 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 17] = [
     ("apic", apic),
     ("config", config),
     ("device_page", device_page),
@@ -42,8 +44,11 @@ pub const TARGETS: [Target; 14] = [
     ("fuse_console", backend_console::testing::fuzz_one),
     ("fuse_directory", backend_fs::testing::fuzz_one),
     ("virtio_block", virtio_block),
+    ("virtio_console", virtio_console),
+    ("virtio_fs", virtio_fs),
     ("virtio_pci", virtio_pci),
     ("virtio_queue", virtio_queue),
+    ("virtio_rng", virtio_rng),
 ];
 
 /// The body of a target.

@@ -19,7 +19,7 @@ const SPAN: u64 = 1 << 20;
 /// Where the functions' memory is put.
 const WINDOW: u64 = 0xe000_0000;
 /// A queue's rings, where the script finds them.
-const RINGS: [u64; 3] = [0x1000, 0x2000, 0x3000];
+pub(crate) const RINGS: [u64; 3] = [0x1000, 0x2000, 0x3000];
 const QUEUE_SIZE: u32 = 16;
 
 struct Nowhere;
@@ -33,10 +33,15 @@ impl Output for Nowhere {
 }
 
 fn memory() -> GuestMemory {
+    memory_of(SPAN)
+}
+
+/// Guest memory of `span` bytes.
+pub(crate) fn memory_of(span: u64) -> GuestMemory {
     let file = rustix::fs::memfd_create("machine", MemfdFlags::CLOEXEC);
     let file = std::fs::File::from(file.expect("the host has memory files"));
-    file.set_len(SPAN).expect("it can be made longer");
-    GuestMemory::new(file, SPAN).expect("the host has room")
+    file.set_len(span).expect("it can be made longer");
+    GuestMemory::new(file, span).expect("the host has room")
 }
 
 /// A bus with a console and an entropy device, whose functions the script drives by ports,
