@@ -207,6 +207,32 @@ fn what_cannot_be_opened_is_said_in_one_sentence() {
     assert!(said.contains("too many backing files"), "{said}");
 }
 
+/// Opens on a thread, since what it must not do is wait.
+fn sentence_soon(path: &Path, format: Format) -> String {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        Format::guess(&path).expect("it can be read");
+        sender.send(sentence(&path, format, true))
+    });
+    let said = receiver.recv_timeout(std::time::Duration::from_secs(20));
+    said.expect("it does not wait")
+}
+
+#[test]
+fn a_pipe_is_refused_and_nobody_waits_for_its_other_end() {
+    let bench = Bench::new();
+    let pipe = bench.path("pipe");
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0)
+        .expect("there is room");
+    let said = sentence_soon(&pipe, Format::Raw);
+    assert_eq!(said, "disk PATH is neither a file nor a block device");
+    let above = bench.qcow2("above", Some(("pipe", "raw")));
+    let said = sentence_soon(&above, Format::Qcow2);
+    assert!(said.contains("pipe is neither a file"), "{said}");
+}
+
 #[test]
 fn a_file_that_shrinks_fails_to_be_read() {
     let bench = Bench::new();
