@@ -234,6 +234,39 @@ fn a_pipe_is_refused_and_nobody_waits_for_its_other_end() {
 }
 
 #[test]
+fn an_external_data_file_is_opened_as_its_image_is() {
+    let bench = Bench::new();
+    let path = bench.path("image");
+    let created = |path: &Path| {
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        Storage::try_from(options.open(path).expect("there is room")).expect("it is a file")
+    };
+    let data = created(&bench.path("data"));
+    let builder = Qcow2::<Storage>::create_builder(created(&path)).size(SIZE);
+    let builder = builder.data_file("data".to_owned(), data);
+    builder.create().expect("there is room");
+    let disk = opened(&path, Format::Qcow2, false).expect("it is fine");
+    write(&*disk, 0, &[4; 512]);
+    disk.flush().expect("it can be flushed");
+    let said = sentence(&bench.path("data"), Format::Raw, true);
+    assert_eq!(said, "disk PATH is in use by another machine");
+    drop(disk);
+    // Two readers of it, and readers of its data.
+    let reader = opened(&bench.path("data"), Format::Raw, true).expect("it is fine");
+    let disks = [1, 2].map(|_| opened(&path, Format::Qcow2, true).expect("it is only read"));
+    for disk in &disks {
+        assert_eq!(read(&**disk, 0, 512), [4; 512]);
+    }
+    assert_eq!(read(&*reader, 0, 512), [4; 512]);
+    // What lies below an image that is written is only read.
+    let top = bench.qcow2("top", Some(("image", "qcow2")));
+    let disk = opened(&top, Format::Qcow2, false).expect("what lies below is only read");
+    write(&*disk, 512, &[5; 512]);
+    assert_eq!(read(&*disk, 0, 1024), [[4; 512], [5; 512]].concat());
+}
+
+#[test]
 fn a_file_that_shrinks_fails_to_be_read() {
     let bench = Bench::new();
     let path = bench.raw("raw", &[1; 4096]);
