@@ -13,6 +13,7 @@ mod chips;
 mod devices;
 mod kernels;
 mod legacy;
+mod qcow2;
 mod random;
 mod ring;
 mod script;
@@ -21,6 +22,7 @@ mod virtio;
 pub use chips::apic;
 pub use devices::{virtio_console, virtio_fs, virtio_rng};
 pub use legacy::{hpet, legacy};
+pub use qcow2::qcow2;
 pub use random::Random;
 pub use ring::{device_page, virtio_queue};
 pub use virtio::{virtio_block, virtio_pci};
@@ -31,7 +33,7 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("apic", apic),
     ("config", config),
     ("device_page", device_page),
@@ -43,6 +45,7 @@ pub const TARGETS: [Target; 17] = [
     ("legacy", legacy),
     ("fuse_console", backend_console::testing::fuzz_one),
     ("fuse_directory", backend_fs::testing::fuzz_one),
+    ("qcow2", qcow2),
     ("virtio_block", virtio_block),
     ("virtio_console", virtio_console),
     ("virtio_fs", virtio_fs),
