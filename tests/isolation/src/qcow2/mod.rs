@@ -20,9 +20,11 @@ use image::{Below, CLUSTER, image};
 const OWN: &str = "own";
 /// The external data file of some.
 const DATA: &str = "data";
-/// Most sectors of a discard and of a request for zeros, as the block device has them.
-const DISCARD_MAX: u64 = 1 << 21;
-const ZEROES_MAX: u64 = 1 << 15;
+/// Most sectors of a request without data. The block device lets longer ones through, which do the
+/// same for more clusters.
+const LONG_MAX: u64 = 1 << 12;
+/// How often an image is opened at most: each time all of its tables are looked at.
+const OPENED_MAX: usize = 5;
 
 /// What lies below an image, by number.
 fn below(number: u8) -> Below {
@@ -148,7 +150,7 @@ fn change(bytes: &mut Vec<u8>, script: &mut Script<'_>) {
 
 /// Opens a disk, and again when the script says so, and does what else that says.
 fn use_disk(options: &Options, script: &mut Script<'_>) {
-    loop {
+    for _ in 0..OPENED_MAX {
         let disk = match open(options) {
             Ok(disk) => disk,
             Err(error) => {
@@ -181,11 +183,7 @@ fn check(disk: &dyn Disk, kind: u8, script: &mut Script<'_>) {
     };
     // Requests without data may be longer.
     let more = count << (kind >> 6 << 2);
-    let (data, length, zeroes) = (
-        count * SECTOR,
-        more.min(DISCARD_MAX) * SECTOR,
-        more.min(ZEROES_MAX) * SECTOR,
-    );
+    let (data, length) = (count * SECTOR, more.min(LONG_MAX) * SECTOR);
     let (result, length) = match kind & 7 {
         0 | 1 => (disk.read_at(offset, &mut VecSink::new(data as usize)), data),
         2 | 3 => {
@@ -193,7 +191,7 @@ fn check(disk: &dyn Disk, kind: u8, script: &mut Script<'_>) {
             (disk.write_at(offset, &mut SliceSource(&bytes)), data)
         }
         4 => (disk.discard(offset, length), length),
-        5 => (disk.write_zeroes(offset, zeroes, kind & 8 != 0), zeroes),
+        5 => (disk.write_zeroes(offset, length, kind & 8 != 0), length),
         _ => {
             // An image that lies about its space may fail to be flushed.
             let _ = disk.flush();
