@@ -2,14 +2,16 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::open::Reason;
 
 /// Opens an image, and locks it: alone for writing, shared for reading.
 pub(crate) fn open(path: &Path, writable: bool) -> Result<File, Reason> {
-    let opened = OpenOptions::new().read(true).write(writable).open(path);
+    let opened = open_at_once(path, writable);
     let file = opened.map_err(|error| reason(error, writable))?;
     let kind = file.metadata().map_err(Reason::Host)?.file_type();
     if kind.is_dir() {
@@ -18,6 +20,9 @@ pub(crate) fn open(path: &Path, writable: bool) -> Result<File, Reason> {
     if !kind.is_file() && !kind.is_block_device() {
         return Err(Reason::Kind);
     }
+    let flags = fcntl_getfl(&file).map_err(|error| Reason::Host(error.into()))?;
+    let blocking = flags - OFlags::NONBLOCK;
+    fcntl_setfl(&file, blocking).map_err(|error| Reason::Host(error.into()))?;
     let locked = if writable {
         file.try_lock()
     } else {
@@ -28,6 +33,17 @@ pub(crate) fn open(path: &Path, writable: bool) -> Result<File, Reason> {
         Err(TryLockError::WouldBlock) => Err(Reason::Locked),
         Err(TryLockError::Error(error)) => Err(Reason::Host(error)),
     }
+}
+
+/// Opens whatever is there without waiting for another end, which a pipe would do.
+///
+/// # Errors
+/// What open(2) reports.
+pub(crate) fn open_at_once(path: &Path, writable: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(writable);
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    options.custom_flags(flags).open(path)
 }
 
 fn reason(error: io::Error, writable: bool) -> Reason {

@@ -1,6 +1,5 @@
 //! From a path and a format to a disk, or one sentence that says why not.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -30,7 +29,8 @@ impl Format {
     /// When the file cannot be read.
     pub fn guess(path: &Path) -> io::Result<Self> {
         let mut magic = Vec::new();
-        File::open(path)?.take(4).read_to_end(&mut magic)?;
+        let file = file::open_at_once(path, false)?;
+        file.take(4).read_to_end(&mut magic)?;
         Ok(if magic == QCOW2_MAGIC {
             Self::Qcow2
         } else {

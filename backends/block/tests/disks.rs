@@ -207,6 +207,65 @@ fn what_cannot_be_opened_is_said_in_one_sentence() {
     assert!(said.contains("too many backing files"), "{said}");
 }
 
+/// Opens on a thread, since what it must not do is wait.
+fn sentence_soon(path: &Path, format: Format) -> String {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        Format::guess(&path).expect("it can be read");
+        sender.send(sentence(&path, format, true))
+    });
+    let said = receiver.recv_timeout(std::time::Duration::from_secs(20));
+    said.expect("it does not wait")
+}
+
+#[test]
+fn a_pipe_is_refused_and_nobody_waits_for_its_other_end() {
+    let bench = Bench::new();
+    let pipe = bench.path("pipe");
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0)
+        .expect("there is room");
+    let said = sentence_soon(&pipe, Format::Raw);
+    assert_eq!(said, "disk PATH is neither a file nor a block device");
+    let above = bench.qcow2("above", Some(("pipe", "raw")));
+    let said = sentence_soon(&above, Format::Qcow2);
+    assert!(said.contains("pipe is neither a file"), "{said}");
+}
+
+#[test]
+fn an_external_data_file_is_opened_as_its_image_is() {
+    let bench = Bench::new();
+    let path = bench.path("image");
+    let created = |path: &Path| {
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        Storage::try_from(options.open(path).expect("there is room")).expect("it is a file")
+    };
+    let data = created(&bench.path("data"));
+    let builder = Qcow2::<Storage>::create_builder(created(&path)).size(SIZE);
+    let builder = builder.data_file("data".to_owned(), data);
+    builder.create().expect("there is room");
+    let disk = opened(&path, Format::Qcow2, false).expect("it is fine");
+    write(&*disk, 0, &[4; 512]);
+    disk.flush().expect("it can be flushed");
+    let said = sentence(&bench.path("data"), Format::Raw, true);
+    assert_eq!(said, "disk PATH is in use by another machine");
+    drop(disk);
+    // Two readers of it, and readers of its data.
+    let reader = opened(&bench.path("data"), Format::Raw, true).expect("it is fine");
+    let disks = [1, 2].map(|_| opened(&path, Format::Qcow2, true).expect("it is only read"));
+    for disk in &disks {
+        assert_eq!(read(&**disk, 0, 512), [4; 512]);
+    }
+    assert_eq!(read(&*reader, 0, 512), [4; 512]);
+    // What lies below an image that is written is only read.
+    let top = bench.qcow2("top", Some(("image", "qcow2")));
+    let disk = opened(&top, Format::Qcow2, false).expect("what lies below is only read");
+    write(&*disk, 512, &[5; 512]);
+    assert_eq!(read(&*disk, 0, 1024), [[4; 512], [5; 512]].concat());
+}
+
 #[test]
 fn a_file_that_shrinks_fails_to_be_read() {
     let bench = Bench::new();

@@ -2,8 +2,9 @@
 //!
 //! Registers are 64 bits wide; any access inside of one is a part of it. The counter runs at
 //! 100 MHz while it is enabled. All timers are 64 bits wide, may be periodic, and can be
-//! routed to the inputs of the I/O APIC that the board names. There is no legacy replacement
-//! and no delivery by message.
+//! routed to the inputs of the I/O APIC that the board names. There is no delivery by message.
+//! With legacy replacement ([`Hpet::replaces_legacy`]) the first timer has the 8254's place, which
+//! is input [`REPLACED_PIT`], and the second one the clock's, [`REPLACED_RTC`].
 //!
 //! A timer in level mode drives its input as [`Hpet::lines`] says; one in edge mode leaves
 //! rising edges in [`Hpet::take_edges`]. A write to a periodic timer's comparator sets the
@@ -18,8 +19,17 @@ pub const TIMERS: usize = 3;
 pub const PERIOD_NANOS: u64 = 10;
 const PERIOD_FEMTOSECONDS: u64 = PERIOD_NANOS * 1_000_000;
 
+/// The input of the I/O APIC at which a PC has its 8254.
+pub const REPLACED_PIT: u32 = 2;
+/// The input of the I/O APIC at which a PC has its clock.
+pub const REPLACED_RTC: u32 = 8;
+/// The lower half of the capabilities, by which tables tell blocks apart.
+pub const BLOCK: u32 = CAPABILITIES as u32;
+
 const CAPABILITIES: u64 = PERIOD_FEMTOSECONDS << 32
     | 0x8086 << 16
+    /* legacy replacement */
+    | 1 << 15
     /* 64 bits wide */
     | 1 << 13
     | (TIMERS as u64 - 1) << 8
@@ -27,6 +37,7 @@ const CAPABILITIES: u64 = PERIOD_FEMTOSECONDS << 32
     | 1;
 
 const ENABLE: u64 = 1;
+const LEGACY: u64 = 1 << 1;
 
 const TIMER_LEVEL: u64 = 1 << 1;
 const TIMER_ENABLE: u64 = 1 << 2;
@@ -56,6 +67,8 @@ pub struct TimerState {
 pub struct HpetState {
     /// The counter is running.
     pub enabled: bool,
+    /// The first two timers are to have the places of 8254 and clock.
+    pub legacy: bool,
     /// The counter at [`Self::since`].
     pub counter: u64,
     /// When the counter had that value; not after [`Self::clock`].
@@ -155,6 +168,7 @@ impl Hpet {
         Self {
             state: HpetState {
                 enabled: false,
+                legacy: false,
                 counter: 0,
                 since: Nanos(0),
                 status: 0,
@@ -199,6 +213,7 @@ impl Hpet {
         }
         let counter = self.counter();
         let elapsed = counter.wrapping_sub(before);
+        let replaces = self.replaces_legacy();
         for (number, timer) in self.state.timers.iter_mut().enumerate() {
             if !timer.run(before, elapsed) || !timer.has(TIMER_ENABLE) {
                 continue;
@@ -206,7 +221,7 @@ impl Hpet {
             if timer.has(TIMER_LEVEL) {
                 self.state.status |= 1 << number;
             } else {
-                self.state.edges |= timer.input();
+                self.state.edges |= input(replaces, number, timer);
             }
         }
     }
@@ -219,7 +234,15 @@ impl Hpet {
                 && timer.has(TIMER_ENABLE)
                 && timer.has(TIMER_LEVEL)
         });
-        high.fold(0, |lines, (_, timer)| lines | timer.input())
+        let replaces = self.replaces_legacy();
+        high.fold(0, |lines, (number, timer)| {
+            lines | input(replaces, number, timer)
+        })
+    }
+
+    /// Whether 8254 and clock are cut off from their inputs (2.3.5, "LEG_RT_CNF").
+    pub fn replaces_legacy(&self) -> bool {
+        self.state.enabled && self.state.legacy
     }
 
     /// Takes the inputs at which edge triggered timers have fired since the last call.
@@ -282,7 +305,7 @@ impl Hpet {
     fn register(&self, offset: u16) -> u64 {
         match offset {
             0x00 => CAPABILITIES,
-            0x10 => u64::from(self.state.enabled),
+            0x10 => u64::from(self.state.enabled) | u64::from(self.state.legacy) << 1,
             0x20 => self.state.status,
             0xf0 => self.counter(),
             _ => {
@@ -304,7 +327,10 @@ impl Hpet {
 
     fn write_register(&mut self, offset: u16, value: u64, mask: u64) {
         match offset {
-            0x10 if mask & ENABLE != 0 => self.set_enabled(value & ENABLE != 0),
+            0x10 if mask & ENABLE != 0 => {
+                self.state.legacy = value & LEGACY != 0;
+                self.set_enabled(value & ENABLE != 0);
+            }
             0x20 => self.state.status &= !(value & mask),
             0xf0 => {
                 let merged = self.counter() & !mask | value & mask;
@@ -332,6 +358,15 @@ impl Hpet {
         self.state.counter = self.counter();
         self.state.since = self.state.clock;
         self.state.enabled = enabled;
+    }
+}
+
+/// The input at which a timer interrupts, as a bit.
+fn input(replaces_legacy: bool, number: usize, timer: &TimerState) -> u32 {
+    match number {
+        0 if replaces_legacy => 1 << REPLACED_PIT,
+        1 if replaces_legacy => 1 << REPLACED_RTC,
+        _ => timer.input(),
     }
 }
 

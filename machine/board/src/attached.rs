@@ -23,6 +23,13 @@ pub(crate) trait Chip: Send {
         }
     }
 
+    /// Takes `data`, which may be longer than a register.
+    fn write_all(&mut self, offset: u16, data: &[u8], now: Nanos) {
+        for (at, byte) in (offset..).zip(data) {
+            self.write(at, *byte, now);
+        }
+    }
+
     /// Lets time pass.
     fn advance(&mut self, _: Nanos) {}
 
@@ -116,10 +123,6 @@ impl<C: Chip + 'static> Device for Registers<C> {
 
     fn write(&self, offset: u64, data: &[u8]) {
         let first = self.register(offset);
-        self.chip.with(|chip, now| {
-            for (at, byte) in (first..).zip(data) {
-                chip.write(at, *byte, now);
-            }
-        });
+        self.chip.with(|chip, now| chip.write_all(first, data, now));
     }
 }

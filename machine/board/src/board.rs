@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use device_legacy::debug_exit::DebugExit;
+use device_legacy::hpet;
 use device_legacy::i8042::I8042;
 use device_legacy::pit::Pit;
 use device_legacy::pm_timer::{Pm1, PmTimer};
@@ -20,14 +21,17 @@ use crate::attached::{Attached, Chip, Registers};
 use crate::chips::{ExitPort, Keyboard, PowerManagement};
 use crate::clock::Clock;
 use crate::ends::Ends;
+use crate::event_timer::EventTimer;
 use crate::places;
 use crate::running::Running;
 use crate::serial::{Output, Serial, SerialInput};
 use crate::timers::Timers;
-use crate::wire::{ResetLine, Wire};
+use crate::wire::{Replaceable, ResetLine, Wire};
 
 /// 4 GiB: where memory below the devices ends and memory above them begins.
 const BELOW_4G: u64 = 1 << 32;
+/// Bytes of the event timer's registers.
+const HPET_SIZE: u64 = 0x400;
 
 /// What a board is told about its machine.
 #[derive(Clone, Debug)]
@@ -176,7 +180,11 @@ impl Board {
                 off: places::PM_OFF,
             },
             pci: Some(pci()),
-            hpet: None,
+            hpet: Some(acpi::Hpet {
+                address: places::HPET,
+                block: hpet::BLOCK,
+                shortest: places::HPET_SHORTEST,
+            }),
             serial: vec![acpi::Serial {
                 port: places::COM1,
                 interrupt: places::COM1_INTERRUPT,
@@ -207,16 +215,22 @@ impl Board {
         })
     }
 
-    /// Interval timer and clock.
+    /// Interval timer, clock, and the event timer that may replace them.
     fn put_timers(&mut self, controller: &dyn InterruptController) -> Result<(), BoardError> {
-        let line = controller.line(places::PIT_INTERRUPT.into());
-        let pit = self.attach(Pit::new(), line);
+        let shared = |interrupt: u8| Replaceable::new(controller.line(interrupt.into()));
+        let pit_line = shared(places::PIT_INTERRUPT);
+        let rtc_line = shared(places::RTC_INTERRUPT);
+        let pit = self.attach(Pit::new(), pit_line.first());
         self.put(&pit, &[(places::PIT, 4, 0), (places::SYSTEM_CONTROL, 1, 4)])?;
         let mut rtc = Rtc::new(self.config.unix_seconds, self.clock.now());
         let (below, above) = self.memory_sizes();
         rtc.set_memory_size(below, above);
-        let rtc = self.attach(rtc, controller.line(places::RTC_INTERRUPT.into()));
-        self.put(&rtc, &[(places::RTC, 2, 0)])
+        let rtc = self.attach(rtc, rtc_line.first());
+        self.put(&rtc, &[(places::RTC, 2, 0)])?;
+        let timer = EventTimer::new(|input| controller.line(input), pit_line, rtc_line);
+        let chip = self.attach(timer, Arc::new(NoLine));
+        let registers = Arc::new(Registers { chip, first: 0 });
+        Ok(self.memory.attach(places::HPET.0, HPET_SIZE, registers)?)
     }
 
     /// Whatever can end the machine, but PCI's reset port.

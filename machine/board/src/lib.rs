@@ -6,9 +6,9 @@
 //! the virtual CPUs. [`places`] has every address and interrupt.
 //!
 //! * `attached`: a chip on a bus: its lock, its interrupt line, its time, its timer.
-//! * `chips`, `serial`: what is special about each chip.
+//! * `chips`, `event_timer`, `serial`: what is special about each chip.
 //! * [`Clock`], `timers`: the machine's time, and the one thread that waits for it.
-//! * `wire`: lines that several devices share.
+//! * `wire`: lines that several devices share, or that one takes from another.
 //! * [`Ends`]: how the machine ends, told once to all who wait for it.
 //!
 //! Interrupt controllers are the engine's and are handed in. No chip knows its address, and the
@@ -24,6 +24,7 @@ mod board;
 mod chips;
 mod clock;
 mod ends;
+mod event_timer;
 pub mod places;
 mod running;
 mod serial;

@@ -50,6 +50,12 @@ pub const PCI_MEMORY: RangeInclusive<u64> = 0xc000_0000..=0xdfff_ffff;
 pub const PCI_PORTS: (Port, Port) = (Port(0x1000), Port(0xffff));
 /// The I/O APIC's inputs for the pins of PCI devices.
 pub const PCI_INPUTS: [u32; 4] = [16, 17, 18, 19];
+/// Registers of the event timer (HPET), 1 KiB.
+pub const HPET: GuestAddress = GuestAddress(0xfed0_0000);
+/// The I/O APIC's inputs that its timers can be routed to; nobody else has them.
+pub const HPET_INPUTS: [u32; 4] = [20, 21, 22, 23];
+/// The shortest period without losing a tick, in its ticks: 100 microseconds.
+pub const HPET_SHORTEST: u16 = 10_000;
 /// Registers of the I/O APIC.
 pub const IO_APIC: GuestAddress = GuestAddress(0xfec0_0000);
 /// Registers of the local APICs.

@@ -183,6 +183,92 @@ fn the_timer_ticks_on_interrupt_0() {
     assert_eq!(line.rises() - before, 5);
 }
 
+/// What is written to the event timer, at offsets of its registers.
+fn write_timer(fixture: &Fixture, offset: u64, value: u64) {
+    let place = GuestAddress(places::HPET.0 + offset);
+    fixture.board.mmio_write(place, &value.to_le_bytes());
+}
+
+#[test]
+fn the_event_timer_is_found_where_its_table_says() {
+    let fixture = Fixture::new();
+    let board = board_alone();
+    let table = board.description().hpet.unwrap();
+    let mut data = [0; 8];
+    fixture.board.mmio_read(table.address, &mut data);
+    let capabilities = u64::from_le_bytes(data);
+    // Its period in femtoseconds, 100 ns at most, and that it replaces what was before.
+    assert_eq!(capabilities >> 32, 10_000_000);
+    assert_eq!(capabilities as u32, table.block);
+    assert_eq!(table.block & 1 << 15, 1 << 15);
+    assert_eq!(places::HPET, GuestAddress(0xfed0_0000));
+    let mut data = [0; 4];
+    fixture
+        .board
+        .mmio_read(GuestAddress(0xfed0_0104), &mut data);
+    assert_eq!(u32::from_le_bytes(data), 0xf0_0000);
+    fixture
+        .board
+        .mmio_read(GuestAddress(0xfed0_0400), &mut data);
+    assert_eq!(data, [0xff; 4]);
+}
+
+#[test]
+fn the_event_timer_counts_and_interrupts_where_it_is_routed() {
+    let fixture = Fixture::new();
+    write_timer(&fixture, 0x10, 1);
+    // The first timer is level-triggered at input 21, the second edge-triggered at 22.
+    write_timer(&fixture, 0x100, 21 << 9 | 6);
+    write_timer(&fixture, 0x108, 100);
+    write_timer(&fixture, 0x120, 22 << 9 | 4);
+    write_timer(&fixture, 0x128, 200);
+    fixture.pass(999);
+    assert!(!fixture.level(21));
+    fixture.pass(1000);
+    assert!(fixture.level(21));
+    fixture.pass(2000);
+    let second = fixture.controller.recorder(22);
+    assert_eq!((second.rises(), second.level()), (1, false));
+    write_timer(&fixture, 0x20, 1);
+    assert!(!fixture.level(21));
+    let mut data = [0; 8];
+    fixture
+        .board
+        .mmio_read(GuestAddress(0xfed0_00f0), &mut data);
+    assert_eq!(u64::from_le_bytes(data), 200);
+}
+
+#[test]
+fn the_event_timer_replaces_interval_timer_and_clock_and_gives_back() {
+    let fixture = Fixture::new();
+    fixture.write(at(places::PIT, 3), 0x34);
+    fixture.write(places::PIT, 0x9c);
+    fixture.write(places::PIT, 0x2e);
+    fixture.write(places::RTC, 0xb);
+    fixture.write(at(places::RTC, 1), 0x12);
+    let [pit, rtc] = [0, 8].map(|interrupt| fixture.controller.recorder(interrupt));
+    // The first timer periodic, as Linux makes it: a whole access sets comparator and period.
+    write_timer(&fixture, 0x10, 3);
+    write_timer(&fixture, 0x100, 0x4c);
+    write_timer(&fixture, 0x108, 100_000);
+    write_timer(&fixture, 0x120, 4);
+    write_timer(&fixture, 0x128, 200_000_000);
+    let before = [pit.rises(), rtc.rises()];
+    for tick in 1..=2000 {
+        fixture.pass(tick * 1_000_000);
+    }
+    assert_eq!(
+        [pit.rises() - before[0], rtc.rises() - before[1]],
+        [2000, 1]
+    );
+    assert!(!rtc.level(), "the clock's level does not get through");
+    write_timer(&fixture, 0x10, 1);
+    assert!(rtc.level(), "now it does");
+    let before = pit.rises();
+    fixture.pass(2_000_000_000 + 10_001_000);
+    assert_eq!(pit.rises() - before, 1);
+}
+
 #[test]
 fn the_system_control_port_has_the_third_channel() {
     let fixture = Fixture::new();
@@ -296,16 +382,20 @@ fn devices_are_found_by_ports_and_by_memory() {
     }
 }
 
-#[test]
-fn the_bus_has_31_slots() {
-    let ends = Arc::new(Ends::new());
+/// A board that is being put together, and nobody looks at what it was given.
+fn board_alone() -> Board {
     let parts = Parts {
         controller: Arc::new(FakeController::default()),
         clock: Arc::new(FakeClock::default()),
         console: Box::new(Sent::default()),
-        ends,
+        ends: Arc::new(Ends::new()),
     };
-    let (mut board, memory) = (Board::new(config(), parts).unwrap(), memory());
+    Board::new(config(), parts).unwrap()
+}
+
+#[test]
+fn the_bus_has_31_slots() {
+    let (mut board, memory) = (board_alone(), memory());
     for _ in 0..31 {
         board.plug(Box::new(Rng::new()), &memory).unwrap();
     }

@@ -60,6 +60,74 @@ impl InterruptLine for End {
     }
 }
 
+/// A line that one of two devices drives: the second while it replaces the first.
+pub(crate) struct Replaceable {
+    line: Arc<dyn InterruptLine>,
+    /// Held while the line changes, so that its last level is right.
+    levels: Mutex<Levels>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Levels {
+    first: bool,
+    second: bool,
+    replaced: bool,
+}
+
+impl Levels {
+    fn chosen(self) -> bool {
+        if self.replaced {
+            self.second
+        } else {
+            self.first
+        }
+    }
+}
+
+impl Replaceable {
+    pub(crate) fn new(line: Arc<dyn InterruptLine>) -> Arc<Self> {
+        let levels = Mutex::default();
+        Arc::new(Self { line, levels })
+    }
+
+    /// Where the device is that may be replaced.
+    pub(crate) fn first(self: &Arc<Self>) -> Arc<dyn InterruptLine> {
+        Arc::new(First(Arc::clone(self)))
+    }
+
+    /// Where the device is that may replace it.
+    pub(crate) fn second(self: &Arc<Self>) -> Arc<dyn InterruptLine> {
+        Arc::new(Second(Arc::clone(self)))
+    }
+
+    /// Whether the second device drives the line from now on.
+    pub(crate) fn replace(&self, replaced: bool) {
+        self.change(|levels| levels.replaced = replaced);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Levels)) {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut levels);
+        self.line.set(levels.chosen());
+    }
+}
+
+struct First(Arc<Replaceable>);
+
+impl InterruptLine for First {
+    fn set(&self, level: bool) {
+        self.0.change(|levels| levels.first = level);
+    }
+}
+
+struct Second(Arc<Replaceable>);
+
+impl InterruptLine for Second {
+    fn set(&self, level: bool) {
+        self.0.change(|levels| levels.second = level);
+    }
+}
+
 /// Notes a reset when it goes high.
 pub(crate) struct ResetLine(pub(crate) Arc<Ends>);
 
@@ -89,5 +157,24 @@ mod tests {
         second.set(false);
         second.set(false);
         assert!(!line.level());
+    }
+
+    #[test]
+    fn a_device_that_is_replaced_comes_back_with_its_level() {
+        let line = Arc::new(Recorder::default());
+        let shared = Replaceable::new(line.clone());
+        let (first, second) = (shared.first(), shared.second());
+        second.set(true);
+        assert!(!line.level());
+        first.set(true);
+        shared.replace(true);
+        second.set(false);
+        assert!(!line.level());
+        first.set(false);
+        first.set(true);
+        assert!(!line.level());
+        shared.replace(false);
+        assert!(line.level());
+        assert_eq!(line.rises(), 2);
     }
 }

@@ -10,13 +10,19 @@
 #![forbid(unsafe_code)]
 
 mod chips;
+mod devices;
 mod kernels;
+mod legacy;
+mod qcow2;
 mod random;
 mod ring;
 mod script;
 mod virtio;
 
 pub use chips::apic;
+pub use devices::{virtio_console, virtio_fs, virtio_rng};
+pub use legacy::{hpet, legacy};
+pub use qcow2::qcow2;
 pub use random::Random;
 pub use ring::{device_page, virtio_queue};
 pub use virtio::{virtio_block, virtio_pci};
@@ -27,19 +33,25 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 18] = [
     ("apic", apic),
     ("config", config),
     ("device_page", device_page),
     ("elf", elf),
+    ("hpet", hpet),
     ("kernel_linux", kernels::linux),
     ("kernel_multiboot", kernels::multiboot),
     ("kernel_pvh", kernels::pvh),
+    ("legacy", legacy),
     ("fuse_console", backend_console::testing::fuzz_one),
     ("fuse_directory", backend_fs::testing::fuzz_one),
+    ("qcow2", qcow2),
     ("virtio_block", virtio_block),
+    ("virtio_console", virtio_console),
+    ("virtio_fs", virtio_fs),
     ("virtio_pci", virtio_pci),
     ("virtio_queue", virtio_queue),
+    ("virtio_rng", virtio_rng),
 ];
 
 /// The body of a target.

@@ -19,8 +19,13 @@ const SPAN: u64 = 1 << 20;
 /// Where the functions' memory is put.
 const WINDOW: u64 = 0xe000_0000;
 /// A queue's rings, where the script finds them.
-const RINGS: [u64; 3] = [0x1000, 0x2000, 0x3000];
+pub(crate) const RINGS: [u64; 3] = [0x1000, 0x2000, 0x3000];
 const QUEUE_SIZE: u32 = 16;
+/// The console's configuration, in slot 1, and its message control there.
+const CONSOLE: u64 = 1 << 15;
+const MSIX_CONTROL: u64 = 0x43;
+/// Its table of messages, in its memory.
+const MSIX_TABLE: u64 = 0x8000;
 
 struct Nowhere;
 
@@ -33,61 +38,105 @@ impl Output for Nowhere {
 }
 
 fn memory() -> GuestMemory {
+    memory_of(SPAN)
+}
+
+/// Guest memory of `span` bytes.
+pub(crate) fn memory_of(span: u64) -> GuestMemory {
     let file = rustix::fs::memfd_create("machine", MemfdFlags::CLOEXEC);
     let file = std::fs::File::from(file.expect("the host has memory files"));
-    file.set_len(SPAN).expect("it can be made longer");
-    GuestMemory::new(file, SPAN).expect("the host has room")
+    file.set_len(span).expect("it can be made longer");
+    GuestMemory::new(file, span).expect("the host has room")
+}
+
+/// A PCI bus with a console and an entropy device.
+struct Machine {
+    host: Arc<PciHost>,
+    functions: [Arc<VirtioPci>; 2],
+    memory: GuestMemory,
+}
+
+impl Machine {
+    /// `setup`: bit 0, the console is set up well; bit 1, the console's messages are.
+    fn new(setup: u8, messages: &Arc<dyn MessageTarget>) -> Self {
+        let (host, memory) = (Arc::new(PciHost::new()), memory());
+        let input = Input::default();
+        input.offer(b"something to read");
+        let new = |device| {
+            let (memory, messages) = (memory.clone(), Arc::clone(messages));
+            Arc::new(VirtioPci::new(
+                device,
+                memory,
+                messages,
+                Some(Arc::new(NoLine)),
+            ))
+        };
+        let console = Console::new(input, Box::new(Nowhere));
+        let functions = [new(Box::new(console)), new(Box::new(Rng::new()))];
+        for (slot, function) in (1..).zip(&functions) {
+            host.plug(slot, function.clone()).expect("it fits");
+        }
+        let room = Room {
+            low: WINDOW..=WINDOW + 0xf_ffff,
+            high: WINDOW..=WINDOW,
+        };
+        host.assign(&room).expect("there is room");
+        if setup & 2 != 0 {
+            enable_messages(&host);
+        }
+        if setup & 1 != 0 {
+            start_console(functions[0].as_ref(), setup & 2 != 0);
+        }
+        Self {
+            host,
+            functions,
+            memory,
+        }
+    }
 }
 
 /// A bus with a console and an entropy device, whose functions the script drives by ports,
-/// configuration and PCI memory, and whose rings and buffers it writes.
+/// configuration and PCI memory, and whose rings and buffers it writes. Half of the scripts find
+/// the console set up well, half of those with messages.
 ///
 /// # Panics
 /// When the bus or a device does, or reaches a state that it refuses.
 pub fn virtio_pci(data: &[u8]) {
-    let memory = memory();
-    let host = Arc::new(PciHost::new());
-    let input = Input::default();
-    input.offer(b"something to read");
-    let console = Box::new(Console::new(input, Box::new(Nowhere)));
-    let new = |device| {
-        VirtioPci::new(
-            device,
-            memory.clone(),
-            Arc::new(Nowhere),
-            Some(Arc::new(NoLine)),
-        )
-    };
-    let functions = [Arc::new(new(console)), Arc::new(new(Box::new(Rng::new())))];
-    for (slot, function) in (1..).zip(&functions) {
-        host.plug(slot, function.clone()).expect("it fits");
-    }
-    let room = Room {
-        low: WINDOW..=WINDOW + 0xf_ffff,
-        high: WINDOW..=WINDOW,
-    };
-    host.assign(&room).expect("there is room");
-    // Half of the scripts find the console set up well.
     let (first, rest) = data.split_first().unwrap_or((&0, &[]));
-    if first & 1 != 0 {
-        start_console(functions[0].as_ref());
-    }
-    drive(&host, &memory, rest);
+    let nowhere: Arc<dyn MessageTarget> = Arc::new(Nowhere);
+    let machine = Machine::new(*first, &nowhere);
+    let host = &machine.host;
+    drive(host, &machine.memory, rest);
     host.restore(&host.save()).expect("it was reached");
-    for function in functions {
+    for function in machine.functions {
         function.restore(&function.save()).expect("it was reached");
     }
 }
 
+/// Gives every vector of the console's a message and enables them, by its configuration and
+/// its memory.
+fn enable_messages(host: &Arc<PciHost>) {
+    let ecam = Ecam::new(Arc::clone(host));
+    let table = host.ranges().first().map_or(0, |range| range.first) + MSIX_TABLE;
+    for entry in (table..).step_by(16).take(3) {
+        host.write_memory(entry, &0xfee0_0000_u64.to_le_bytes());
+        host.write_memory(entry + 8, &[0x41, 0, 0, 0, 0, 0, 0, 0]);
+    }
+    ecam.write(CONSOLE + MSIX_CONTROL, &[0x80]);
+}
+
 /// Negotiates and places both queues.
-fn start_console(function: &VirtioPci) {
+fn start_console(function: &VirtioPci, messages: bool) {
     let write = |offset: u64, data: &[u8]| function.write(0, offset, data);
+    let vector = |number: u8| if messages { [number, 0] } else { [0xff; 2] };
+    write(16, &vector(0));
     write(20, &[3]);
     write(8, &[1, 0, 0, 0]);
     write(12, &[1, 0, 0, 0]);
     write(20, &[11]);
     for queue in [0, 1_u8] {
         write(22, &[queue, 0]);
+        write(26, &vector(queue + 1));
         write(24, &(QUEUE_SIZE as u16).to_le_bytes());
         for (offset, ring) in [32, 40, 48].into_iter().zip(RINGS) {
             write(offset, &(ring + u64::from(queue) * 0x8000).to_le_bytes());
@@ -189,4 +238,75 @@ fn one_request(memory: &GuestMemory) {
     }
     memory.write(0x4008, &[1]).expect("it is in memory");
     memory.write(available + 2, &[1]).expect("it is in memory");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Queue 0's place for notifications in the console's memory.
+    const NOTIFY: u32 = 0x3000;
+
+    /// Keeps the last message.
+    #[derive(Default)]
+    struct Last(AtomicU64);
+
+    impl MessageTarget for Last {
+        fn send(&self, message: Message) {
+            let both = message.address << 32 | u64::from(message.data);
+            self.0.store(both, Ordering::SeqCst);
+        }
+    }
+
+    /// A step of a script: kind, offset, value.
+    fn step(kind: u8, offset: u32, value: u32) -> Vec<u8> {
+        let offset = offset.to_le_bytes();
+        [&[kind], &offset[..3], &value.to_le_bytes()].concat()
+    }
+
+    /// A step that writes memory.
+    fn put(address: u32, bytes: &[u8]) -> Vec<u8> {
+        let kind = 6 | (bytes.len() as u8) << 3;
+        [&step(kind, address, 0), bytes].concat()
+    }
+
+    #[test]
+    fn a_script_reaches_buffers_and_their_messages() {
+        let last = Arc::new(Last::default());
+        let messages: Arc<dyn MessageTarget> = last.clone();
+        let machine = Machine::new(3, &messages);
+        let script = [
+            put(0x1000, &0x4000_u64.to_le_bytes()),
+            put(0x1008, &[16, 0, 0, 0, 2, 0, 0, 0]),
+            put(0x2002, &[1, 0]),
+            step(3 | 1 << 4, NOTIFY, 0),
+        ];
+        drive(&machine.host, &machine.memory, &script.concat());
+        let start = Instant::now();
+        while last.0.load(Ordering::SeqCst) == 0 {
+            assert!(start.elapsed() < Duration::from_secs(20), "no message");
+            std::thread::yield_now();
+        }
+        assert_eq!(last.0.load(Ordering::SeqCst), 0xfee0_0000_0000_0041);
+    }
+
+    #[test]
+    fn both_ways_into_configuration_space_reach_the_same() {
+        let nowhere: Arc<dyn MessageTarget> = Arc::new(Nowhere);
+        let machine = Machine::new(0, &nowhere);
+        let host = &machine.host;
+        let line = |slot: u8| {
+            let functions = host.save().functions;
+            let function = functions.into_iter().find(|function| function.slot == slot);
+            function.expect("it is there").config.registers[0x3c]
+        };
+        // The interrupt line, by ports and by memory.
+        let ports = [step(2 << 4, 0, 0x8000_083c), step(0, 4, 7)];
+        drive(host, &machine.memory, &ports.concat());
+        drive(host, &machine.memory, &step(1, 2 << 15 | 0x3c, 9));
+        assert_eq!([line(1), line(2)], [7, 9]);
+    }
 }

@@ -1,7 +1,8 @@
 //! qcow2 images, by the `imago` crate.
 //!
 //! Every file below an image (backing files, an external data file) is opened and locked as
-//! the image itself is.
+//! the image itself is, but a backing file and what lies below it only for reading. An image may
+//! name any file of the host: whoever opens an image trusts whoever made it that far.
 
 mod check;
 
@@ -56,7 +57,10 @@ impl Qcow2Disk {
         let options = StorageOpenOptions::new().filename(path).write(!read_only);
         let storage = Storage::from_open_file(file, options)?;
         let builder = Qcow2::<Storage>::builder(storage).write(!read_only);
-        let image = FormatAccess::new(builder.open(Gate { depth: 0 })?);
+        let image = FormatAccess::new(builder.open(Gate {
+            depth: 0,
+            writable: !read_only,
+        })?);
         Ok(Self {
             size: image.size() / SECTOR * SECTOR,
             image: RwLock::new(image),
@@ -147,6 +151,8 @@ impl Disk for Qcow2Disk {
 /// Opens what images refer to.
 struct Gate {
     depth: u32,
+    /// The image that refers is written.
+    writable: bool,
 }
 
 impl ImplicitOpenGate<Storage> for Gate {
@@ -157,13 +163,19 @@ impl ImplicitOpenGate<Storage> for Gate {
         if self.depth == DEPTH_MAX {
             return Err(io::Error::other("too many backing files below each other"));
         }
-        let depth = self.depth + 1;
-        Ok(FormatAccess::new(builder.open(Self { depth })?))
+        let below = Self {
+            depth: self.depth + 1,
+            writable: false,
+        };
+        Ok(FormatAccess::new(builder.open(below)?))
     }
 
     fn open_storage(&mut self, options: StorageOpenOptions) -> io::Result<Storage> {
         let path = options.get_filename().unwrap_or(Path::new("")).to_owned();
-        let file = file::open(&path, options.get_writable());
+        // An external data file is asked for as one to write, whatever its image is.
+        let writable = options.get_writable() && self.writable;
+        let options = options.write(writable);
+        let file = file::open(&path, writable);
         let file = file.map_err(|reason| {
             let path = path.display();
             io::Error::other(format!("its file {path} {reason}"))

@@ -1,7 +1,7 @@
 //! What drivers of a timer block rely on, Linux's first.
 
 use device_legacy::Nanos;
-use device_legacy::hpet::{Hpet, PERIOD_NANOS};
+use device_legacy::hpet::{Hpet, PERIOD_NANOS, REPLACED_PIT, REPLACED_RTC};
 
 const CONFIG: u16 = 0x10;
 const STATUS: u16 = 0x20;
@@ -26,14 +26,14 @@ fn write32(hpet: &mut Hpet, offset: u16, value: u32, now: u64) {
 #[test]
 fn linux_finds_a_block() {
     let mut hpet = Hpet::new(ROUTES);
-    assert_eq!(read32(&mut hpet, 0, 0), 0x8086_2201);
+    assert_eq!(read32(&mut hpet, 0, 0), 0x8086_a201);
     // Femtoseconds: between 100 ps and 100 ns.
     assert_eq!(read32(&mut hpet, 4, 0), 10_000_000);
     assert_eq!(read32(&mut hpet, timer(0) + 4, 0), ROUTES);
     assert_eq!(read32(&mut hpet, timer(0), 0) & 0x8030, 0x30);
     assert_eq!(read32(&mut hpet, timer(3), 0), 0);
     write32(&mut hpet, 0, 0, 0);
-    assert_eq!(read32(&mut hpet, 0, 0), 0x8086_2201);
+    assert_eq!(read32(&mut hpet, 0, 0), 0x8086_a201);
 }
 
 #[test]
@@ -101,6 +101,32 @@ fn a_level_stays_until_it_is_cleared() {
     assert_eq!(hpet.lines(), ROUTES);
     write32(&mut hpet, STATUS, 4, 50);
     assert_eq!((hpet.lines(), hpet.take_edges()), (0, 0));
+}
+
+#[test]
+fn the_first_two_timers_replace_what_pcs_had_before() {
+    let mut hpet = Hpet::new(ROUTES);
+    for number in 0..3 {
+        write32(&mut hpet, timer(number), 0x104, 0);
+        write32(&mut hpet, timer(number) + 8, 5, 0);
+    }
+    write32(&mut hpet, CONFIG, 2, 0);
+    assert!(!hpet.replaces_legacy(), "it is not enabled");
+    write32(&mut hpet, CONFIG, 3, 0);
+    assert_eq!(
+        (read32(&mut hpet, CONFIG, 0), hpet.replaces_legacy()),
+        (3, true)
+    );
+    hpet.advance(Nanos(50));
+    let replaced = 1 << REPLACED_PIT | 1 << REPLACED_RTC;
+    assert_eq!(hpet.take_edges(), replaced | ROUTES);
+    // A level that is high moves with its timer.
+    write32(&mut hpet, timer(0), 0x106, 50);
+    write32(&mut hpet, timer(0) + 8, 10, 50);
+    hpet.advance(Nanos(100));
+    assert_eq!(hpet.lines(), 1 << REPLACED_PIT);
+    write32(&mut hpet, CONFIG, 1, 100);
+    assert_eq!(hpet.lines(), ROUTES);
 }
 
 #[test]

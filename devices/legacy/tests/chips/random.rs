@@ -179,7 +179,7 @@ driven!(
         hpet.advance(now);
         hpet.take_edges()
     },
-    (hpet.lines(), hpet.next_event(now))
+    (hpet.lines(), hpet.replaces_legacy(), hpet.next_event(now))
 );
 
 driven!(
