@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use backend_block::Format;
+use backend_block::{Backing, Format};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -125,7 +125,7 @@ pub(crate) struct BootOptions {
     #[arg(long, hide = true)]
     pub(crate) told: Option<u32>,
     /// A disk, raw unless said otherwise; may be given several times
-    #[arg(long, value_name = "FILE[,format=raw|qcow2][,readonly]", value_parser = parse_disk)]
+    #[arg(long, value_name = "FILE[,format=raw|qcow2][,readonly][,backing=anywhere]", value_parser = parse_disk)]
     pub(crate) disk: Vec<DiskOption>,
     /// A directory of this host, for the guest to mount by its tag (virtiofs)
     #[arg(long, short, value_name = "HOST:TAG[:ro]", value_parser = parse_tagged)]
@@ -139,6 +139,8 @@ pub(crate) struct DiskOption {
     /// As it was said.
     pub(crate) format: Option<Format>,
     pub(crate) read_only: bool,
+    /// Where files may be that it names.
+    pub(crate) backing: Backing,
 }
 
 /// A directory of the host with a tag.
@@ -239,14 +241,16 @@ fn parse_disk(text: &str) -> Result<DiskOption, String> {
         path: path.into(),
         format: None,
         read_only: false,
+        backing: Backing::Beside,
     };
     for part in parts {
         match part {
             "format=raw" => disk.format = Some(Format::Raw),
             "format=qcow2" => disk.format = Some(Format::Qcow2),
             "readonly" => disk.read_only = true,
+            "backing=anywhere" => disk.backing = Backing::Anywhere,
             _ => {
-                let known = "there are format=raw, format=qcow2 and readonly";
+                let known = "there are format=raw, format=qcow2, readonly and backing=anywhere";
                 return Err(format!("'{part}' is nothing to say of a disk ({known})"));
             }
         }

@@ -46,7 +46,8 @@ pub(crate) fn open_at_once(path: &Path, writable: bool) -> io::Result<File> {
     options.custom_flags(flags).open(path)
 }
 
-fn reason(error: io::Error, writable: bool) -> Reason {
+/// Why the host refused to open an image.
+pub(crate) fn reason(error: io::Error, writable: bool) -> Reason {
     match error.kind() {
         io::ErrorKind::NotFound => Reason::Missing,
         io::ErrorKind::IsADirectory => Reason::Directory,

@@ -23,4 +23,4 @@ mod raw;
 pub mod testing;
 
 pub use disk::{Disk, DiskError, SECTOR, Sink, Source};
-pub use open::{Format, OpenError, Options, Reason, open};
+pub use open::{Backing, Format, OpenError, Options, Reason, open};

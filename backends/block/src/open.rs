@@ -48,6 +48,19 @@ pub struct Options {
     pub format: Format,
     /// The guest must not write.
     pub read_only: bool,
+    /// Where files may be that the image names.
+    pub backing: Backing,
+}
+
+/// Which files of the host an image may name as its backing file, and these as theirs. They are
+/// only read, and the guest sees what is in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backing {
+    /// Those in the folder of the disk's image, or below it.
+    #[default]
+    Beside,
+    /// Any that the monitor may read: whoever made the image is trusted.
+    Anywhere,
 }
 
 /// Why an image cannot be opened.
@@ -78,7 +91,7 @@ pub enum Reason {
     #[error("is empty")]
     Empty,
     /// It does not hold what the format says.
-    #[error("is no valid qcow2 image: {0}")]
+    #[error("cannot be used as a qcow2 image: {0}")]
     Corrupt(String),
     /// The host failed.
     #[error("cannot be opened: {0}")]
@@ -115,7 +128,7 @@ fn open_disk(options: &Options) -> Result<Box<dyn Disk>, Reason> {
             Box::new(disk.map_err(Reason::Host)?)
         }
         Format::Qcow2 => {
-            let disk = Qcow2Disk::new(file, &options.path, options.read_only);
+            let disk = Qcow2Disk::new(file, options);
             Box::new(disk.map_err(|error| Reason::Corrupt(error.to_string()))?)
         }
     };

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use backend_block::testing::{SliceSource, VecSink};
-use backend_block::{Disk, DiskError, Format, OpenError, Options, open};
+use backend_block::{Backing, Disk, DiskError, Format, OpenError, Options, open};
 use imago::file::File as Storage;
 use imago::format::builder::FormatCreateBuilder;
 use imago::qcow2::Qcow2;
@@ -54,6 +54,7 @@ fn opened(path: &Path, format: Format, read_only: bool) -> Result<Box<dyn Disk>,
         path: path.to_owned(),
         format,
         read_only,
+        backing: Backing::Beside,
     })
 }
 
@@ -196,7 +197,7 @@ fn what_cannot_be_opened_is_said_in_one_sentence() {
     let garbage = bench.raw("garbage", &[0x41; 4096]);
     let said = sentence(&garbage, Format::Qcow2, true);
     assert!(
-        said.starts_with("disk PATH is no valid qcow2 image: "),
+        said.starts_with("disk PATH cannot be used as a qcow2 image: "),
         "{said}"
     );
     let orphan = bench.qcow2("orphan", Some(("gone", "raw")));
@@ -234,7 +235,7 @@ fn a_pipe_is_refused_and_nobody_waits_for_its_other_end() {
 }
 
 #[test]
-fn an_external_data_file_is_opened_as_its_image_is() {
+fn an_external_data_file_is_refused_and_not_touched() {
     let bench = Bench::new();
     let path = bench.path("image");
     let created = |path: &Path| {
@@ -246,24 +247,45 @@ fn an_external_data_file_is_opened_as_its_image_is() {
     let builder = Qcow2::<Storage>::create_builder(created(&path)).size(SIZE);
     let builder = builder.data_file("data".to_owned(), data);
     builder.create().expect("there is room");
-    let disk = opened(&path, Format::Qcow2, false).expect("it is fine");
-    write(&*disk, 0, &[4; 512]);
-    disk.flush().expect("it can be flushed");
-    let said = sentence(&bench.path("data"), Format::Raw, true);
-    assert_eq!(said, "disk PATH is in use by another machine");
-    drop(disk);
-    // Two readers of it, and readers of its data.
-    let reader = opened(&bench.path("data"), Format::Raw, true).expect("it is fine");
-    let disks = [1, 2].map(|_| opened(&path, Format::Qcow2, true).expect("it is only read"));
-    for disk in &disks {
-        assert_eq!(read(&**disk, 0, 512), [4; 512]);
-    }
-    assert_eq!(read(&*reader, 0, 512), [4; 512]);
-    // What lies below an image that is written is only read.
     let top = bench.qcow2("top", Some(("image", "qcow2")));
-    let disk = opened(&top, Format::Qcow2, false).expect("what lies below is only read");
-    write(&*disk, 512, &[5; 512]);
-    assert_eq!(read(&*disk, 0, 1024), [[4; 512], [5; 512]].concat());
+    for (image, read_only) in [(&path, false), (&path, true), (&top, false)] {
+        let said = sentence(image, Format::Qcow2, read_only);
+        assert!(said.contains("external data file"), "{said}");
+    }
+}
+
+#[test]
+fn an_image_names_files_of_its_own_folder_unless_it_is_trusted() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path("folder")).expect("there is room");
+    std::fs::write(bench.path("outside"), vec![3; SIZE as usize]).expect("there is room");
+    std::fs::write(bench.path("folder/inside"), vec![4; SIZE as usize]).expect("there is room");
+    let link = bench.path("folder/link");
+    std::os::unix::fs::symlink("../outside", link).expect("there is room");
+    for (name, byte, beside) in [
+        ("inside", 4, true),
+        ("../outside", 3, false),
+        ("link", 3, false),
+    ] {
+        let path = bench.qcow2("folder/image", Some((name, "raw")));
+        let options = |backing| Options {
+            path: path.clone(),
+            format: Format::Qcow2,
+            read_only: false,
+            backing,
+        };
+        match open(&options(Backing::Beside)) {
+            Ok(disk) => assert_eq!((beside, read(&*disk, 0, 8)), (true, vec![byte; 8])),
+            Err(error) => {
+                let said = error.to_string();
+                assert!(!beside && said.contains("backing=anywhere"), "{said}");
+            }
+        }
+        let disk = open(&options(Backing::Anywhere)).expect("it is trusted");
+        assert_eq!(read(&*disk, 0, 8), vec![byte; 8]);
+        drop(disk);
+        std::fs::remove_file(&path).expect("it is there");
+    }
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn open_disk(option: &DiskOption) -> Result<Arc<dyn Disk>, Failure> {
         path,
         format,
         read_only,
+        backing,
     } = option;
     let format = match format {
         Some(format) => *format,
@@ -77,6 +78,7 @@ fn open_disk(option: &DiskOption) -> Result<Arc<dyn Disk>, Failure> {
         path: path.clone(),
         format,
         read_only: *read_only,
+        backing: *backing,
     };
     let disk = backend_block::open(&options);
     let disk = disk.map_err(|error| Failure::new("--disk", error, ""))?;

@@ -1,8 +1,8 @@
 //! qcow2 images, by the `imago` crate.
 //!
-//! Every file below an image (backing files, an external data file) is opened and locked as
-//! the image itself is, but a backing file and what lies below it only for reading. An image may
-//! name any file of the host: whoever opens an image trusts whoever made it that far.
+//! Backing files are opened and locked as the image itself is, but only for reading, and only where
+//! [`Backing`] allows it: an image may come from anywhere, and its guest reads what it names.
+//! External data files, which would be written, are refused.
 
 mod check;
 
@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use imago::file::File as Storage;
@@ -21,7 +21,7 @@ use imago::{FormatAccess, StorageOpenOptions};
 
 use crate::disk::{Disk, DiskError, SECTOR, Sink, Source, check_range, check_writable};
 use crate::file;
-use crate::open::identity;
+use crate::open::{Backing, Options, identity};
 
 /// Bytes moved at a time, through a buffer of the thread.
 const BUFFER: usize = 128 << 10;
@@ -50,7 +50,8 @@ impl fmt::Debug for Qcow2Disk {
 }
 
 impl Qcow2Disk {
-    pub(crate) fn new(file: File, path: &Path, read_only: bool) -> io::Result<Self> {
+    pub(crate) fn new(file: File, how: &Options) -> io::Result<Self> {
+        let (path, read_only) = (how.path.as_path(), how.read_only);
         if !read_only {
             check::check(&file)?;
         }
@@ -59,7 +60,7 @@ impl Qcow2Disk {
         let builder = Qcow2::<Storage>::builder(storage).write(!read_only);
         let image = FormatAccess::new(builder.open(Gate {
             depth: 0,
-            writable: !read_only,
+            folder: folder(how)?,
         })?);
         Ok(Self {
             size: image.size() / SECTOR * SECTOR,
@@ -148,11 +149,39 @@ impl Disk for Qcow2Disk {
     }
 }
 
+/// The folder to which backing files are confined.
+fn folder(how: &Options) -> io::Result<Option<PathBuf>> {
+    if how.backing == Backing::Anywhere {
+        return Ok(None);
+    }
+    let image = how.path.canonicalize()?;
+    Ok(Some(image.parent().unwrap_or(&image).to_owned()))
+}
+
 /// Opens what images refer to.
 struct Gate {
     depth: u32,
-    /// The image that refers is written.
-    writable: bool,
+    /// Where it must lie; `None`: anywhere.
+    folder: Option<PathBuf>,
+}
+
+impl Gate {
+    fn open(&self, path: &Path) -> io::Result<File> {
+        let refused =
+            |why: &dyn fmt::Display| io::Error::other(format!("its file {} {why}", path.display()));
+        // What is opened is what was looked at.
+        let real = match path.canonicalize() {
+            Ok(real) => real,
+            Err(error) => return Err(refused(&file::reason(error, false))),
+        };
+        let outside = |folder: &PathBuf| !real.starts_with(folder);
+        if self.folder.as_ref().is_some_and(outside) {
+            return Err(refused(
+                &"lies outside of the image's folder (add ,backing=anywhere if you trust the image)",
+            ));
+        }
+        file::open(&real, false).map_err(|reason| refused(&reason))
+    }
 }
 
 impl ImplicitOpenGate<Storage> for Gate {
@@ -165,21 +194,18 @@ impl ImplicitOpenGate<Storage> for Gate {
         }
         let below = Self {
             depth: self.depth + 1,
-            writable: false,
+            folder: self.folder.clone(),
         };
         Ok(FormatAccess::new(builder.open(below)?))
     }
 
     fn open_storage(&mut self, options: StorageOpenOptions) -> io::Result<Storage> {
-        let path = options.get_filename().unwrap_or(Path::new("")).to_owned();
         // An external data file is asked for as one to write, whatever its image is.
-        let writable = options.get_writable() && self.writable;
-        let options = options.write(writable);
-        let file = file::open(&path, writable);
-        let file = file.map_err(|reason| {
-            let path = path.display();
-            io::Error::other(format!("its file {path} {reason}"))
-        })?;
-        Storage::from_open_file(file, options)
+        if options.get_writable() {
+            let why = "it has an external data file (convert it: qemu-img convert -O qcow2)";
+            return Err(io::Error::other(why));
+        }
+        let path = options.get_filename().unwrap_or(Path::new("")).to_owned();
+        Storage::from_open_file(self.open(&path)?, options)
     }
 }

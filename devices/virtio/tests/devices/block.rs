@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier};
 
 use backend_block::testing::MemoryDisk;
-use backend_block::{Disk, DiskError, Format, Options, Sink, Source};
+use backend_block::{Backing, Disk, DiskError, Format, Options, Sink, Source};
 use device_virtio::block::{Block, THREADS};
 use proptest::prelude::*;
 
@@ -275,6 +275,7 @@ fn a_file_is_a_disk() {
         path: path.clone(),
         format: Format::Raw,
         read_only: false,
+        backing: Backing::default(),
     };
     let disk = backend_block::open(&options).expect("it is fine");
     let mut driver: Driver<Pci> = Driver::pci(Block::new(disk.into(), THREADS), ALL, false);
