@@ -3,7 +3,8 @@
 //! * `bad`: command lines that are refused.
 //! * `cases`: what is booted, and what must be seen; `judge`: whether it was.
 //! * `kernels`: Debian's kernels and their modules, fetched once; `tiny`: kernels of some bytes.
-//! * `initrd`, `cpio`: a first file system with busybox and a script.
+//! * `initrd`, `cpio`: a first file system with busybox and a script; `programs`: what is in it
+//!   besides, in C.
 //! * `scenario`: guests with several lives, what is done to them and to their files meanwhile;
 //!   `scenarios`: all of them, whose scripts are in `../scripts`.
 //! * `runner`: husk on this host, or in the nested environment that `--nested` names.
@@ -17,6 +18,7 @@ mod cpio;
 mod initrd;
 mod judge;
 mod kernels;
+mod programs;
 mod runner;
 mod scenario;
 mod scenarios;
@@ -77,7 +79,8 @@ fn main() -> Result<ExitCode> {
         suite.run(case.name, &case.wanted(), prepare, &mut counts)?;
     }
     for scenario in SCENARIOS {
-        let prepare = |folder: &Path| scenario.prepare(&suite.kernels, folder);
+        let prepare =
+            |folder: &Path| scenario.prepare(&suite.kernels, folder, suite.runner.is_nested());
         suite.run(scenario.name, &scenario.wanted(), prepare, &mut counts)?;
     }
     let Counts {

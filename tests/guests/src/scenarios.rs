@@ -8,6 +8,7 @@ use crate::scenario::Scenario;
 pub(crate) const SCENARIOS: &[Scenario] = &[
     qcow2("qcow2/cloud", Kernel::Cloud, BLOCK),
     qcow2("qcow2/generic", Kernel::Generic, BLOCK_AND_EXT4),
+    FILES,
 ];
 
 const BLOCK: &[&str] = &[PCI[0], PCI[1], PCI[2], PCI[3], PCI[4], "virtio_blk"];
@@ -31,6 +32,7 @@ const fn qcow2(name: &'static str, kernel: Kernel, modules: &'static [&'static s
         name,
         kernel,
         modules,
+        programs: &[],
         guest: include_str!("../scripts/qcow2-guest.sh"),
         script: include_str!("../scripts/qcow2.sh"),
         tools: &[
@@ -38,6 +40,8 @@ const fn qcow2(name: &'static str, kernel: Kernel, modules: &'static [&'static s
             ("mkfs.ext4", "e2fsprogs"),
             ("e2fsck", "e2fsprogs"),
         ],
+        nested_modules: &[],
+        texts: &[],
         says: &[
             "write: killed, status 137",
             "(vda): recovery complete",
@@ -53,3 +57,18 @@ const fn qcow2(name: &'static str, kernel: Kernel, modules: &'static [&'static s
         expected: &[],
     }
 }
+
+/// What a program sees of a folder, on the host and by virtio-fs.
+const FILES: Scenario = Scenario {
+    name: "files/cloud",
+    kernel: Kernel::Cloud,
+    modules: &[PCI[0], PCI[1], PCI[2], PCI[3], PCI[4], "fuse", "virtiofs"],
+    programs: &["files"],
+    guest: include_str!("../scripts/files-guest.sh"),
+    script: include_str!("../scripts/files.sh"),
+    tools: &[("mkfs.ext4", "e2fsprogs")],
+    nested_modules: &["loop"],
+    texts: &[("exceptions", include_str!("../scripts/files-exceptions"))],
+    says: &["guest: done", "files: the same, save for the exceptions"],
+    expected: &[],
+};
