@@ -53,6 +53,7 @@ pub(crate) fn boot(options: &BootOptions) -> Result<u8, Failure> {
 fn one_life(options: &BootOptions, told: Option<File>) -> Result<u8, Failure> {
     host::allocator::one_arena();
     let held = signals::hold(&signals::ENDING);
+    run::raise_file_limit();
     let files = Files::open(options)?;
     let devices = Devices::open(options)?;
     let engine = engine(options.engine)?;

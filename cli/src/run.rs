@@ -264,15 +264,23 @@ pub(crate) fn raise_size_limit(wanted: u64, memory: u64) -> Result<(), Failure> 
     }
 }
 
-/// Serving files takes descriptors: as many as the host allows.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
+/// Most descriptors that a monitor asks for: as many as Linux lets a process have by default.
+const FILES_MAX: u64 = 1 << 20;
+
+/// Serving files takes descriptors, one for each file that a guest's kernel remembers: as many as
+/// root may give itself, or as the host allows.
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile).maximum;
+    let wanted = limit.map(|limit| limit.max(FILES_MAX));
+    let raise = |maximum| {
+        let raised = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        setrlimit(Resource::Nofile, raised)
     };
     // Refused means fewer files at once, which the file server answers for itself.
-    let _ = setrlimit(Resource::Nofile, raised);
+    let _ = raise(wanted).or_else(|_| raise(limit));
 }
 
 fn facts(options: &RunOptions, started: u64) -> Result<Facts, Failure> {

@@ -23,5 +23,5 @@ pub mod service;
 pub mod testing;
 pub mod wire;
 
-pub use directory::{Access, DirectoryService, Error, Export, Limits, Owner};
+pub use directory::{Access, DirectoryService, Error, Export, Limits, Locks, Owner};
 pub use service::{FuseService, Reply, Request};

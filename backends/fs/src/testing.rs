@@ -15,7 +15,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::memory::{MemoryReply, MemoryRequest};
 use crate::service::FuseService;
-use crate::{Access, DirectoryService, Export, Limits, Owner};
+use crate::{Access, DirectoryService, Export, Limits, Locks, Owner};
 
 /// An errno as a positive number, as in a reply.
 pub type Code = i32;
@@ -213,6 +213,7 @@ pub fn fuzz_one(data: &[u8]) {
         root: root.clone(),
         access: Access::ReadWrite,
         owner: Owner::Monitor,
+        locks: Locks::Host,
     };
     let limits = Limits {
         nodes: 16,

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use backend_fs::testing::Client;
-use backend_fs::{Access, DirectoryService, Export, Limits, Owner};
+use backend_fs::{Access, DirectoryService, Export, Limits, Locks, Owner};
 use guest_abi::fuse::*;
 use tempfile::TempDir;
 use zerocopy::{FromBytes, IntoBytes};
@@ -45,6 +45,7 @@ fn guest_with(root: &Path, access: Access) -> Guest {
             root: root.into(),
             access,
             owner,
+            locks: Locks::Host,
         })
         .unwrap(),
     )
@@ -140,6 +141,51 @@ fn init_negotiates_the_version_and_flags() {
         guest.ask::<InitOut>(Opcode::Init, 0, &[old.as_bytes()]),
         Err(71)
     );
+}
+
+#[test]
+fn a_kernel_that_waits_for_locks_keeps_them_itself() {
+    let (root, _) = scene();
+    let export = Export {
+        root: root.path().into(),
+        access: Access::ReadWrite,
+        owner: Owner::Monitor,
+        locks: Locks::Guest,
+    };
+    let mut guest = Client::new(DirectoryService::new(export).unwrap());
+    let body = InitIn {
+        major: 7,
+        minor: 38,
+        flags: !0,
+        ..InitIn::default()
+    };
+    let out: InitOut = guest.ask(Opcode::Init, 0, &[body.as_bytes()]).unwrap();
+    assert_eq!(out.flags & (init::POSIX_LOCKS | init::FLOCK_LOCKS), 0);
+    assert_ne!(out.flags & init::DO_READDIRPLUS, 0);
+}
+
+#[test]
+fn direct_input_and_output_past_the_guests_cache_needs_no_alignment_here() {
+    let (_root, mut guest) = scene();
+    let file = guest.lookup(ROOT_ID, "file").unwrap().nodeid;
+    let fh = guest.open(file, O_RDWR | O_DIRECT).unwrap();
+    guest.write(file, fh, 3, b"abc").unwrap();
+    assert_eq!(guest.read(file, fh, 1, 6).unwrap(), b"12abc6");
+    let made = guest.call(
+        Opcode::Create,
+        ROOT_ID,
+        &[
+            CreateIn {
+                flags: O_RDWR | O_DIRECT,
+                mode: 0o100_644,
+                ..CreateIn::default()
+            }
+            .as_bytes(),
+            b"made\0",
+        ],
+        4096,
+    );
+    assert!(made.is_ok(), "{made:?}");
 }
 
 #[test]
@@ -273,7 +319,6 @@ fn open_honours_its_flags() {
     let (root, mut guest) = scene();
     let path = root.path().join("file");
     let file = guest.lookup(ROOT_ID, "file").unwrap().nodeid;
-    assert_eq!(guest.open(file, O_DIRECT), Err(EINVAL));
     assert_eq!(guest.open(file, 3), Err(EINVAL));
     let fh = guest.open(file, O_WRONLY | O_APPEND).unwrap();
     guest.write(file, fh, 0, b"end").unwrap();
@@ -843,6 +888,7 @@ fn a_guest_that_never_forgets_gets_enfile() {
         root: root.path().into(),
         access: Access::ReadWrite,
         owner,
+        locks: Locks::Host,
     };
     let limits = Limits {
         nodes: 20,
@@ -1028,6 +1074,7 @@ fn a_missing_root_is_one_clear_sentence() {
         root: "/no/where".into(),
         access: Access::ReadOnly,
         owner: Owner::Monitor,
+        locks: Locks::Host,
     };
     let text = DirectoryService::new(export).unwrap_err().to_string();
     assert!(text.starts_with("/no/where: No such file"), "{text}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use backend_fs::testing::{Client, drive, fuzz_one};
-use backend_fs::{Access, DirectoryService, Export, Limits, Owner};
+use backend_fs::{Access, DirectoryService, Export, Limits, Locks, Owner};
 use guest_abi::fuse::{CreateIn, Opcode, OpenIn, ROOT_ID, ReadIn, SetattrIn, WriteIn, setattr};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
@@ -18,6 +18,7 @@ fn service(root: &Path) -> DirectoryService {
         root: root.into(),
         access: Access::ReadWrite,
         owner: Owner::of_process(),
+        locks: Locks::Host,
     };
     let limits = Limits {
         nodes: 64,

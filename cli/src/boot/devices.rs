@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backend_block::{Disk, Format, Options};
-use backend_fs::{Access, DirectoryService, Export, Limits, Owner};
+use backend_fs::{Access, DirectoryService, Export, Limits, Locks, Owner};
 use device_virtio::block::{Block, THREADS};
 use device_virtio::fs::FileSystem;
 use device_virtio::rng::Rng;
@@ -111,6 +111,8 @@ fn open_volume(
         root: volume.host.clone(),
         access,
         owner: Owner::of_process(),
+        // A system's kernel does not ask again for a lock that it shall wait for.
+        locks: Locks::Guest,
     };
     let service = DirectoryService::with_limits(export, limits)
         .map_err(|error| Failure::new("--volume", error, "give a directory that exists"))?;

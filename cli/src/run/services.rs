@@ -5,7 +5,7 @@ use std::path::Path;
 
 use backend_console::{ConsoleService, Streams};
 use backend_fs::service::FuseService;
-use backend_fs::{Access, DirectoryService, Export, Limits, Owner};
+use backend_fs::{Access, DirectoryService, Export, Limits, Locks, Owner};
 use device_virtio::fs::{FsDevice, QUEUE_REQUESTS, QUEUE_URGENT};
 use engine_contract::Machine;
 
@@ -53,6 +53,7 @@ fn directory(
         root: root.to_owned(),
         access,
         owner: Owner::of_process(),
+        locks: Locks::Host,
     };
     let service = DirectoryService::with_limits(export, limits)
         .map_err(|error| Failure::new(option, error, "give a directory that exists"))?;

@@ -1,17 +1,18 @@
 //! What is booted, and what must be seen.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::judge::Wanted;
 use crate::kernels::{Kernel, Kernels};
-use crate::runner::Prepared;
+use crate::runner::{Prepared, quoted};
 use crate::{initrd, tiny};
 
 /// What every Linux is told: where its console is; to reset at once when it fails; and, for the
 /// nested environment, to leave `xsave` alone, which QEMU 7.2 does not restore from a signal's
 /// frame in a guest of a guest, whoever runs it.
-const APPEND: &str = "console=ttyS0 panic=-1 noxsave";
+pub(crate) const APPEND: &str = "console=ttyS0 panic=-1 noxsave";
 
 /// A guest.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub(crate) struct Case {
     options: &'static [&'static str],
     /// As printf(1) takes it.
     input: &'static str,
-    pub(crate) status: i32,
-    pub(crate) says: &'static [&'static str],
+    status: i32,
+    says: &'static [&'static str],
 }
 
 #[derive(Debug)]
@@ -68,7 +69,7 @@ umount /mnt
 poweroff -f
 ";
 
-const PCI: [&str; 5] = [
+pub(crate) const PCI: [&str; 5] = [
     "virtio_ring",
     "virtio",
     "virtio_pci_legacy_dev",
@@ -203,8 +204,14 @@ const fn linux(
 }
 
 impl Case {
-    pub(crate) const fn is_linux(&self) -> bool {
-        matches!(self.system, System::Linux(..))
+    /// What must be seen of it.
+    pub(crate) const fn wanted(&self) -> Wanted {
+        Wanted {
+            status: self.status,
+            says: self.says,
+            is_linux: matches!(self.system, System::Linux(..)),
+            expected: &[],
+        }
     }
 
     /// Puts its files into `folder`.
@@ -212,57 +219,73 @@ impl Case {
     /// # Errors
     /// When something is missing.
     pub(crate) fn prepare(&self, kernels: &Kernels, folder: &Path) -> Result<Prepared> {
-        let mut prepared = Prepared {
-            input: self.input,
-            ..Prepared::default()
-        };
-        let mut add = |option: &str, file: std::path::PathBuf| {
-            let name = file.to_string_lossy().into_owned();
-            prepared.arguments.extend([option.to_owned(), name]);
-            prepared.files.push(file);
-        };
+        let mut line = Line::default();
         match &self.system {
             System::Tiny(code) => {
                 let kernel = folder.join("kernel");
                 std::fs::write(&kernel, tiny::kernel(code))?;
-                add("--kernel", kernel);
+                line.add_file("--kernel", kernel);
             }
             System::Linux(kernel, script, modules) => {
-                add("--kernel", std::path::absolute(kernels.image(*kernel)?)?);
+                line.add_file("--kernel", std::path::absolute(kernels.image(*kernel)?)?);
                 let modules = kernels.modules(*kernel, modules)?;
                 let initrd = folder.join("initrd");
-                std::fs::write(&initrd, initrd::build(script, &modules)?)?;
-                add("--initrd", initrd);
-                prepared
-                    .arguments
-                    .extend(["--append", APPEND].map(String::from));
+                std::fs::write(&initrd, initrd::build(script, &modules, &[])?)?;
+                line.add_file("--initrd", initrd);
+                line.add(&["--append", APPEND]);
             }
         }
-        self.add_options(&mut prepared, folder)?;
-        Ok(prepared)
+        let after = self.add_options(&mut line, folder)?;
+        let words: Vec<String> = line.words.iter().map(|word| quoted(word)).collect();
+        let (input, words) = (self.input, words.join(" "));
+        Ok(Prepared {
+            // The input goes through a pipe, so that every place has the same.
+            script: format!(
+                "printf '{input}' | \"$husk\" boot {words}; status=$?; {after}exit $status"
+            ),
+            files: line.files,
+        })
     }
 
-    /// Those that name the folder have a disk, or a folder with a file.
-    fn add_options(&self, prepared: &mut Prepared, folder: &Path) -> Result<()> {
-        let engine = ["--engine", "kvm", "--memory", "256M"];
-        prepared.arguments.extend(engine.map(String::from));
+    /// Those that name the folder have a disk, or a folder with a file. Returns what is to be run
+    /// afterwards.
+    fn add_options(&self, line: &mut Line, folder: &Path) -> Result<String> {
+        line.add(&["--engine", "kvm", "--memory", "256M"]);
         for option in self.options {
-            let place = folder.to_string_lossy();
-            prepared.arguments.push(option.replace("FOLDER", &place));
+            line.add(&[&option.replace("FOLDER", &folder.to_string_lossy())]);
         }
         if self.options.contains(&"--disk") {
             let disk = folder.join("disk");
             std::fs::write(&disk, vec![0; 1 << 20])?;
-            prepared.files.push(disk);
+            line.files.push(disk);
         }
-        if self.options.contains(&"--volume") {
-            let data = folder.join("data");
-            std::fs::create_dir(&data)?;
-            std::fs::write(data.join("given"), "given by the host\n")?;
-            let written = data.join("written");
-            prepared.after = format!("echo \"host: $(cat {})\"; ", written.display());
-            prepared.files.push(data);
+        if !self.options.contains(&"--volume") {
+            return Ok(String::new());
         }
-        Ok(())
+        let data = folder.join("data");
+        std::fs::create_dir(&data)?;
+        std::fs::write(data.join("given"), "given by the host\n")?;
+        let written = data.join("written");
+        line.files.push(data);
+        Ok(format!("echo \"host: $(cat {})\"; ", written.display()))
+    }
+}
+
+/// The command line behind `husk boot`.
+#[derive(Default)]
+struct Line {
+    words: Vec<String>,
+    /// What the words name.
+    files: Vec<PathBuf>,
+}
+
+impl Line {
+    fn add(&mut self, words: &[&str]) {
+        self.words.extend(words.iter().map(|&word| word.to_owned()));
+    }
+
+    fn add_file(&mut self, option: &str, file: PathBuf) {
+        self.add(&[option, &file.to_string_lossy()]);
+        self.files.push(file);
     }
 }

@@ -16,8 +16,8 @@ mount -t devtmpfs dev /dev
 for module in /modules/*; do [ -e \"$module\" ] && insmod \"$module\"; done
 ";
 
-/// Builds it. Modules are loaded in this order.
-pub(crate) fn build(script: &str, modules: &[PathBuf]) -> Result<Vec<u8>> {
+/// Builds it. Modules are loaded in this order; programs are static, and found by name.
+pub(crate) fn build(script: &str, modules: &[PathBuf], programs: &[PathBuf]) -> Result<Vec<u8>> {
     let busybox = busybox()?;
     let mut archive = Archive::default();
     for folder in ["bin", "dev", "proc", "sys", "mnt", "modules"] {
@@ -30,6 +30,10 @@ pub(crate) fn build(script: &str, modules: &[PathBuf]) -> Result<Vec<u8>> {
         let contents = std::fs::read(module);
         let contents = contents.with_context(|| format!("{} is missing", module.display()))?;
         archive.file(&format!("modules/{number:02}.ko"), &contents);
+    }
+    for program in programs {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        archive.file(&format!("bin/{name}"), &std::fs::read(program)?);
     }
     Ok(archive.finish())
 }

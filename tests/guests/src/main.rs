@@ -3,7 +3,10 @@
 //! * `bad`: command lines that are refused.
 //! * `cases`: what is booted, and what must be seen; `judge`: whether it was.
 //! * `kernels`: Debian's kernels and their modules, fetched once; `tiny`: kernels of some bytes.
-//! * `initrd`, `cpio`: a first file system with busybox and a script.
+//! * `initrd`, `cpio`: a first file system with busybox and a script; `programs`: what is in it
+//!   besides, in C.
+//! * `scenario`: guests with several lives, what is done to them and to their files meanwhile;
+//!   `scenarios`: all of them, whose scripts are in `../scripts`.
 //! * `runner`: husk on this host, or in the nested environment that `--nested` names.
 //!
 //! What is missing (packages, a usable KVM) skips cases, loudly and counted.
@@ -15,20 +18,24 @@ mod cpio;
 mod initrd;
 mod judge;
 mod kernels;
+mod programs;
 mod runner;
+mod scenario;
+mod scenarios;
 mod tiny;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
 
-use cases::{CASES, Case};
-use judge::Outcome;
+use cases::CASES;
+use judge::{Outcome, Wanted};
 use kernels::Kernels;
-use runner::Runner;
+use runner::{Prepared, Runner};
+use scenarios::SCENARIOS;
 
 /// Boots whole operating systems.
 #[derive(Debug, Parser)]
@@ -53,7 +60,6 @@ struct Options {
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let runner = Runner::new(&options.husk, options.nested.as_deref())?;
-    let kernels = Kernels::new(&options.folder);
     let unusable = runner.unusable()?;
     let mut counts = Counts::default();
     for (arguments, says) in bad::TABLE {
@@ -62,14 +68,20 @@ fn main() -> Result<ExitCode> {
             counts.note(&name, || bad::run(runner.husk(), arguments, says))?;
         }
     }
-    for case in CASES
-        .iter()
-        .filter(|case| is_wanted(case.name, &options.filter))
-    {
-        counts.note(case.name, || match &unusable {
-            Some(reason) => Ok(Outcome::Skipped(reason.clone())),
-            None => run(case, &runner, &kernels, options.verbose),
-        })?;
+    let suite = Suite {
+        runner,
+        kernels: Kernels::new(&options.folder),
+        unusable,
+        options,
+    };
+    for case in CASES {
+        let prepare = |folder: &Path| case.prepare(&suite.kernels, folder);
+        suite.run(case.name, &case.wanted(), prepare, &mut counts)?;
+    }
+    for scenario in SCENARIOS {
+        let prepare =
+            |folder: &Path| scenario.prepare(&suite.kernels, folder, suite.runner.is_nested());
+        suite.run(scenario.name, &scenario.wanted(), prepare, &mut counts)?;
     }
     let Counts {
         passed,
@@ -113,15 +125,55 @@ fn is_wanted(name: &str, filter: &[String]) -> bool {
     filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()))
 }
 
-fn run(case: &Case, runner: &Runner, kernels: &Kernels, verbose: bool) -> Result<Outcome> {
-    let scratch = tempfile::tempdir()?;
-    let prepared = match case.prepare(kernels, scratch.path()) {
-        Ok(prepared) => prepared,
-        Err(error) => return Ok(Outcome::Skipped(format!("{error:#}"))),
-    };
-    let ended = runner.run(&prepared, scratch.path())?;
-    if verbose {
-        println!("{}", ended.said);
+/// What every guest is run with.
+struct Suite {
+    options: Options,
+    runner: Runner,
+    kernels: Kernels,
+    /// Why nothing can be booted.
+    unusable: Option<String>,
+}
+
+impl Suite {
+    /// Runs one guest, if it is wanted, and counts it. In the nested environment it has a second
+    /// try, which is announced.
+    fn run(
+        &self,
+        name: &str,
+        wanted: &Wanted,
+        prepare: impl Fn(&Path) -> Result<Prepared>,
+        counts: &mut Counts,
+    ) -> Result<()> {
+        if !is_wanted(name, &self.options.filter) {
+            return Ok(());
+        }
+        counts.note(name, || match &self.unusable {
+            Some(reason) => Ok(Outcome::Skipped(reason.clone())),
+            None => match self.boot(wanted, &prepare)? {
+                // The emulated KVM may have lost an interrupt (docs/nested-kvm.md).
+                Outcome::Failed(why) if self.runner.is_nested() => {
+                    println!("RETRY   {name}: {why}");
+                    self.boot(wanted, &prepare)
+                }
+                outcome => Ok(outcome),
+            },
+        })
     }
-    Ok(judge::judge(case, &ended))
+
+    fn boot(
+        &self,
+        wanted: &Wanted,
+        prepare: &impl Fn(&Path) -> Result<Prepared>,
+    ) -> Result<Outcome> {
+        let scratch = tempfile::tempdir()?;
+        let prepared = match prepare(scratch.path()) {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(Outcome::Skipped(format!("{error:#}"))),
+        };
+        let ended = self.runner.run(&prepared, scratch.path())?;
+        if self.options.verbose {
+            println!("{}", ended.said);
+        }
+        Ok(judge::judge(wanted, &ended))
+    }
 }

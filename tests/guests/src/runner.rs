@@ -15,20 +15,16 @@ const PATIENCE_NESTED: Duration = Duration::from_secs(240);
 /// What is run.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    /// Behind `husk boot`.
-    pub(crate) arguments: Vec<String>,
-    /// Files and folders that the arguments name.
+    /// By sh(1), which has husk's path in `$husk`.
+    pub(crate) script: String,
+    /// Files and folders that the script names.
     pub(crate) files: Vec<PathBuf>,
-    /// What the guest gets as its input, as an argument of printf(1).
-    pub(crate) input: &'static str,
-    /// What is run after husk in the same place, by sh(1).
-    pub(crate) after: String,
 }
 
 /// How it ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// husk's own status; `None`: it did not end in time, or a signal ended it.
+    /// The script's own status; `None`: it did not end in time, or a signal ended it.
     pub(crate) status: Option<i32>,
     /// Both streams.
     pub(crate) said: String,
@@ -56,6 +52,11 @@ impl Runner {
 
     pub(crate) fn husk(&self) -> &Path {
         &self.husk
+    }
+
+    /// Whether husk runs in the nested environment, with nothing there but what is given.
+    pub(crate) const fn is_nested(&self) -> bool {
+        self.nested.is_some()
     }
 
     /// Why nothing can be booted here.
@@ -95,16 +96,10 @@ impl Runner {
         })
     }
 
-    /// The input goes through a shell's pipe, so that both places have the same.
+    /// The script is the same in both places.
     fn command(&self, prepared: &Prepared) -> (Command, Duration) {
-        let words: Vec<String> = prepared.arguments.iter().map(|word| quoted(word)).collect();
         let husk = quoted(&self.husk.to_string_lossy());
-        let script = format!(
-            "printf '{}' | {husk} boot {}; status=$?; {}exit $status",
-            prepared.input,
-            words.join(" "),
-            prepared.after
-        );
+        let script = format!("husk={husk}\n{}", prepared.script);
         let Some(xtask) = &self.nested else {
             let mut command = Command::new("sh");
             command.args(["-c", &script]);
@@ -123,7 +118,8 @@ impl Runner {
     }
 }
 
-fn quoted(word: &str) -> String {
+/// As one word of the shell.
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 

@@ -42,15 +42,16 @@ use crate::wire::{self, Call, Result, VALID_SECONDS};
 
 /// What the service can and the guest's kernel may use.
 const ABILITIES: u32 = init::ASYNC_READ
-    | init::POSIX_LOCKS
     | init::ATOMIC_O_TRUNC
-    | init::FLOCK_LOCKS
     | init::AUTO_INVAL_DATA
     | init::DO_READDIRPLUS
     | init::READDIRPLUS_AUTO
     | init::PARALLEL_DIROPS
     | init::HANDLE_KILLPRIV_V2
     | init::INIT_EXT;
+
+/// The further abilities with which a guest's kernel asks for its locks here.
+const LOCKS: u32 = init::POSIX_LOCKS | init::FLOCK_LOCKS;
 
 /// Whether the guest may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,16 @@ impl Owner {
     }
 }
 
+/// Whom the guest's locks exclude.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locks {
+    /// Machines and programs of the host, too. Nothing waits for a lock here: for kernels that ask
+    /// again after `EAGAIN`.
+    Host,
+    /// Only each other: the guest's kernel keeps them, and can wait.
+    Guest,
+}
+
 /// A directory of the host, and how it is served.
 #[derive(Clone, Debug)]
 pub struct Export {
@@ -91,6 +102,8 @@ pub struct Export {
     pub access: Access,
     /// To whom belongs what the guest creates.
     pub owner: Owner,
+    /// Whom its locks exclude.
+    pub locks: Locks,
 }
 
 /// How many host descriptors one service may hold; the guest gets `ENFILE` beyond.
@@ -140,6 +153,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct DirectoryService {
     access: Access,
+    abilities: u32,
     owner: Owner,
     reopener: Reopener,
     nodes: Nodes,
@@ -172,6 +186,10 @@ impl DirectoryService {
         })?;
         Ok(Self {
             access: export.access,
+            abilities: match export.locks {
+                Locks::Host => ABILITIES | LOCKS,
+                Locks::Guest => ABILITIES,
+            },
             owner: export.owner,
             reopener,
             nodes: Nodes::new(root, &stat, limits.nodes),
@@ -234,7 +252,7 @@ impl DirectoryService {
     /// Begins a session: whatever an earlier one left (the machine was reset) is dropped.
     fn start(&mut self, call: &mut Call<'_>) -> Result<()> {
         self.reset()?;
-        call.negotiate(ABILITIES)
+        call.negotiate(self.abilities)
     }
 
     fn reset(&mut self) -> Result<()> {

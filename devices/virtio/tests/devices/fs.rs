@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use backend_fs::{Access as Mode, DirectoryService, Export, FuseService, Owner};
+use backend_fs::{Access as Mode, DirectoryService, Export, FuseService, Locks, Owner};
 use device_virtio::fs::{FileSystem, QUEUE_REQUESTS, QUEUE_URGENT};
 use guest_abi::fuse::{EntryOut, InHeader, InitIn, InitOut, Opcode, OutHeader};
 use zerocopy::{FromBytes, IntoBytes};
@@ -14,6 +14,7 @@ fn service(root: &std::path::Path) -> Box<dyn FuseService> {
         root: root.to_owned(),
         access: Mode::ReadWrite,
         owner: Owner::Monitor,
+        locks: Locks::Host,
     };
     Box::new(DirectoryService::new(export).expect("the directory is there"))
 }

@@ -1,0 +1,54 @@
+# Given: husk, kernel, initrd, append, work.
+
+fail() {
+    echo "FAILED: $*"
+    exit 1
+}
+
+# Starts a machine; $pid is its monitor. Its guest finds the first word in $stage.
+start() {
+    stage=$1
+    shift
+    "$husk" boot --kernel "$kernel" --initrd "$initrd" --append "$append stage=$stage" \
+        --engine kvm --memory 256M --no-reboot "$@" >"said.$stage" 2>&1 </dev/null &
+    pid=$!
+}
+
+# Waits until the machine says something.
+hear() {
+    until grep -q "$1" "said.$stage"; do
+        if ! kill -0 "$pid" 2>/dev/null; then
+            cat "said.$stage"
+            fail "$stage ended before it said: $1"
+        fi
+        sleep 1
+    done
+}
+
+# Waits for the machine's end.
+finish() {
+    wait "$pid"
+    echo "$stage: status $?"
+    cat "said.$stage"
+}
+
+# Ends the monitor as nothing can that it would notice.
+murder() {
+    kill -9 "$pid"
+    wait "$pid"
+    echo "$stage: killed, status $?"
+    cat "said.$stage"
+}
+
+# An image may have lost space, and nothing else.
+check_image() {
+    qemu-img check "$1" >said.check 2>&1
+    case $? in
+    0 | 3) ;;
+    *) cat said.check; fail "$1 is corrupt" ;;
+    esac
+}
+
+# Where the host has its programs, and an ordinary user does not look.
+PATH=$PATH:/usr/bin:/usr/sbin:/sbin
+cd "$work" || fail "no place to work in"
