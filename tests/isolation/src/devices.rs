@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backend_fs::service::{FuseService, Reply, Request};
-use backend_fs::{Access, DirectoryService, Export, Limits, Owner};
+use backend_fs::{Access, DirectoryService, Export, Limits, Locks, Owner};
 use device_virtio::console::{Console, Input, Output};
 use device_virtio::fs::{FileSystem, QUEUE_REQUESTS, QUEUE_URGENT};
 use device_virtio::rng::Rng;
@@ -357,6 +357,7 @@ impl Scratch {
             root: self.root(),
             access: Access::ReadWrite,
             owner: Owner::Monitor,
+            locks: Locks::Host,
         };
         let limits = Limits {
             nodes: 16,
