@@ -10,20 +10,10 @@ use crate::runner::{Prepared, quoted};
 use crate::{initrd, tiny};
 
 /// What every Linux is told: where its console is; to reset at once when it fails; and, for the
-/// nested environment, to leave `xsave` alone, which QEMU 7.2 does not restore from a signal's
-/// frame in a guest of a guest, whoever runs it.
-const APPEND: &str = "console=ttyS0 panic=-1 noxsave";
-/// The generic one, also not to use the local APIC's timer with a deadline: there, the first
-/// interrupt of that mostly does not come for half a minute.
-const APPEND_GENERIC: &str = "console=ttyS0 panic=-1 noxsave lapic=notscdeadline";
-
-/// The command line of a kernel.
-pub(crate) const fn append(kernel: Kernel) -> &'static str {
-    match kernel {
-        Kernel::Generic => APPEND_GENERIC,
-        Kernel::Cloud | Kernel::CloudElf => APPEND,
-    }
-}
+/// nested environment (docs/nested-kvm.md), to leave `xsave` alone, which QEMU 7.2 does not restore
+/// from a signal's frame in a guest of a guest, whoever runs it, and not to use the local APIC's
+/// timer with a deadline, whose first interrupt may not come for half a minute.
+pub(crate) const APPEND: &str = "console=ttyS0 panic=-1 noxsave lapic=notscdeadline";
 
 /// A guest.
 #[derive(Debug)]
@@ -243,7 +233,7 @@ impl Case {
                 let initrd = folder.join("initrd");
                 std::fs::write(&initrd, initrd::build(script, &modules, &[])?)?;
                 line.add_file("--initrd", initrd);
-                line.add(&["--append", append(*kernel)]);
+                line.add(&["--append", APPEND]);
             }
         }
         let after = self.add_options(&mut line, folder)?;
