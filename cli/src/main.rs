@@ -25,6 +25,7 @@ use crate::arguments::{Arguments, Verb};
 
 fn main() -> ExitCode {
     let started = host::cpu::tsc();
+    signals::outlive_file_limits();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return arguments::refuse(&error),

@@ -34,9 +34,16 @@ pub(crate) fn hold(signals: &[Signal]) -> SigSet {
     let set: SigSet = signals.iter().copied().filter(heard).collect();
     // Fails only for an invalid operation, which this is not.
     let _ = set.thread_block();
-    // A file of the host that would become too long is an error of that write, not our end.
-    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
     set
+}
+
+/// From now on, in this thread and those it starts, a file that may not grow (`RLIMIT_FSIZE`) is an
+/// error of the request that would have it grow, and not the end of husk. Before any other thread.
+pub(crate) fn outlive_file_limits() {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGXFSZ);
+    // Fails only for an invalid operation, which this is not.
+    let _ = set.thread_block();
 }
 
 /// Waits for one of them; its number.

@@ -12,7 +12,7 @@ for image in plain over-raw over-qcow2; do
     set -- "$@" --disk $image.qcow2,format=qcow2
 done
 
-start write "$@"
+start write "$@" </dev/null
 hear "guest: all is synced"
 hear "guest: round 2"
 murder
@@ -20,7 +20,7 @@ for image in plain over-raw over-qcow2; do
     check_image $image.qcow2
 done
 
-start find "$@"
+start find "$@" </dev/null
 finish
 sha256sum -c sums >/dev/null || fail "a backing file has changed"
 echo "backing files: untouched"

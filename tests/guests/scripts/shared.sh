@@ -5,21 +5,26 @@ fail() {
     exit 1
 }
 
-# Starts a machine; $pid is its monitor. Its guest finds the first word in $stage.
+# Starts a machine with our standard input; $pid is its monitor. Its guest finds the first word in
+# $stage.
 start() {
     stage=$1
     shift
+    # What runs in the background has no standard input unless it is a number that is given.
+    exec 4<&0
     "$husk" boot --kernel "$kernel" --initrd "$initrd" --append "$append stage=$stage" \
-        --engine kvm --memory 256M --no-reboot "$@" >"said.$stage" 2>&1 </dev/null &
+        --engine kvm --memory 256M --no-reboot "$@" >"said.$stage" 2>&1 <&4 &
     pid=$!
 }
 
 # Waits until the machine says something.
 hear() {
+    left=60
     until grep -q "$1" "said.$stage"; do
-        if ! kill -0 "$pid" 2>/dev/null; then
+        left=$((left - 1))
+        if [ $left = 0 ] || ! kill -0 "$pid" 2>/dev/null; then
             cat "said.$stage"
-            fail "$stage ended before it said: $1"
+            fail "$stage has not said: $1"
         fi
         sleep 1
     done

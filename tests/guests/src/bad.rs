@@ -12,7 +12,8 @@ use crate::tiny;
 const STATUS: i32 = 125;
 
 /// Behind `husk boot`, in a folder with a `kernel`, a `large` file, an `empty` one, a `text`, a
-/// `qcow2` and a `folder`; and what must be said of it.
+/// `folder`, and images: `qcow2` is a beginning only, `cut` ends before its tables, `free` counts its
+/// tables as free space, `far` has a table of level 2 behind its end; and what must be said of it.
 pub(crate) const TABLE: &[(&str, &[&str])] = &[
     ("", &["--kernel"]),
     ("--kernel none", &["none", "check the path"]),
@@ -35,6 +36,26 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
     ("--kernel kernel --disk folder", &["directory"]),
     ("--kernel kernel --disk empty", &["empty"]),
     ("--kernel kernel --disk qcow2", &["format=qcow2"]),
+    (
+        "--kernel kernel --disk text,format=qcow2",
+        &["no valid qcow2", "does not begin"],
+    ),
+    (
+        "--kernel kernel --disk qcow2,format=qcow2",
+        &["no valid qcow2"],
+    ),
+    (
+        "--kernel kernel --disk cut.qcow2,format=qcow2",
+        &["no valid qcow2", "outside"],
+    ),
+    (
+        "--kernel kernel --disk free.qcow2,format=qcow2",
+        &["no valid qcow2", "free space"],
+    ),
+    (
+        "--kernel kernel --disk far.qcow2,format=qcow2",
+        &["no valid qcow2", "outside"],
+    ),
     ("--kernel kernel --disk text,format=vhd", &["format=raw"]),
     ("--kernel kernel --volume none:tag", &["none"]),
     ("--kernel kernel --volume folder", &["HOST:TAG"]),
@@ -66,5 +87,36 @@ fn fill(folder: &Path) -> Result<()> {
     std::fs::write(folder.join("empty"), "")?;
     std::fs::write(folder.join("text"), "a text ".repeat(1000))?;
     std::fs::write(folder.join("qcow2"), [&b"QFI\xfb"[..], &[0; 1020]].concat())?;
+    let cut = image(1, 0);
+    std::fs::write(folder.join("cut.qcow2"), &cut[..3 * CLUSTER])?;
+    std::fs::write(folder.join("free.qcow2"), image(0, 0))?;
+    std::fs::write(folder.join("far.qcow2"), image(1, 1 << 40))?;
     Ok(std::fs::create_dir(folder.join("folder"))?)
+}
+
+const CLUSTER: usize = 64 << 10;
+
+/// A qcow2 image of 64 MiB (QEMU's specification, version 2): header, reference counts' table, their
+/// block, in which each cluster has this `count`, and the table of level 1 with this first entry.
+fn image(count: u16, first: u64) -> Vec<u8> {
+    let cluster = CLUSTER as u64;
+    let words = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+    let header = [
+        words(0x5146_49fb, 2),
+        0,
+        words(0, 16),
+        64 << 20,
+        words(0, 1),
+        3 * cluster,
+        cluster,
+        words(1, 0),
+        0,
+    ];
+    let mut bytes = vec![0; 4 * CLUSTER];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &header.map(u64::to_be_bytes).concat());
+    put(CLUSTER, &(2 * cluster).to_be_bytes());
+    put(2 * CLUSTER, &[count.to_be_bytes(); 4].concat());
+    put(3 * CLUSTER, &first.to_be_bytes());
+    bytes
 }

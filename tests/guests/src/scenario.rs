@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::cases::APPEND;
 use crate::judge::Wanted;
@@ -29,7 +29,8 @@ pub(crate) struct Scenario {
     pub(crate) script: &'static str,
     /// Programs that the script uses, each with its Debian package.
     pub(crate) tools: &'static [(&'static str, &'static str)],
-    /// Modules for the nested environment, whose kernel is the cloud one.
+    /// Modules for the nested environment, whose kernel is the cloud one. With some, the scenario
+    /// runs nowhere else.
     pub(crate) nested_modules: &'static [&'static str],
     /// Files with these contents, where the script works.
     pub(crate) texts: &'static [(&'static str, &'static str)],
@@ -59,6 +60,10 @@ impl Scenario {
         folder: &Path,
         is_nested: bool,
     ) -> Result<Prepared> {
+        ensure!(
+            is_nested || self.nested_modules.is_empty(),
+            "it mounts and loads modules: --nested runs it in a place of its own"
+        );
         let kernel = std::path::absolute(kernels.image(self.kernel)?)?;
         let modules = kernels.modules(self.kernel, self.modules)?;
         let programs = self.programs.iter();
@@ -71,7 +76,7 @@ impl Scenario {
         for (name, text) in self.texts {
             std::fs::write(work.join(name), text)?;
         }
-        let below = self.nested_modules(kernels, is_nested)?;
+        let below = self.nested_modules(kernels)?;
         let variables = [
             ("kernel", word(&kernel)),
             ("initrd", word(&initrd)),
@@ -92,10 +97,7 @@ impl Scenario {
         })
     }
 
-    fn nested_modules(&self, kernels: &Kernels, is_nested: bool) -> Result<Vec<PathBuf>> {
-        if !is_nested {
-            return Ok(Vec::new());
-        }
+    fn nested_modules(&self, kernels: &Kernels) -> Result<Vec<PathBuf>> {
         let modules = kernels.modules(Kernel::Cloud, self.nested_modules)?;
         let absolute = modules.iter().map(std::path::absolute);
         Ok(absolute.collect::<Result<_, _>>()?)

@@ -9,6 +9,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     qcow2("qcow2/cloud", Kernel::Cloud, BLOCK),
     qcow2("qcow2/generic", Kernel::Generic, BLOCK_AND_EXT4),
     FILES,
+    FAULTS,
 ];
 
 const BLOCK: &[&str] = &[PCI[0], PCI[1], PCI[2], PCI[3], PCI[4], "virtio_blk"];
@@ -71,4 +72,64 @@ const FILES: Scenario = Scenario {
     texts: &[("exceptions", include_str!("../scripts/files-exceptions"))],
     says: &["guest: done", "files: the same, save for the exceptions"],
     expected: &[],
+};
+
+/// Disks that fail in the middle of a machine's life, and what is there after the next start.
+const FAULTS: Scenario = Scenario {
+    name: "faults/cloud",
+    kernel: Kernel::Cloud,
+    modules: BLOCK,
+    programs: &["sweep"],
+    guest: include_str!("../scripts/faults-guest.sh"),
+    script: include_str!("../scripts/faults.sh"),
+    tools: &[
+        ("qemu-img", "qemu-utils"),
+        ("qemu-io", "qemu-utils"),
+        ("dmsetup", "dmsetup"),
+        ("prlimit", "util-linux"),
+    ],
+    nested_modules: &["loop", "dm-mod"],
+    texts: &[],
+    says: &[
+        // No room, raw: the requests that find none, and nothing else.
+        "guest: write vda 0-1023:ok 1024-1087:EIO",
+        "guest: check vda 0-1023:same 1024-1087:zero",
+        // No room, qcow2; then there is.
+        "guest: check vdb 0-899:same",
+        "guest: write vdb 0-1199:ok",
+        "guest: check vdb 0-1199:same",
+        // Read-only.
+        "guest: write vdc 0-15:EPERM",
+        "only-read: untouched",
+        // Cut, and mended.
+        "guest: check vdd 0-511:same 512-1023:EIO",
+        "guest: check vdd 0-511:same 512-1023:zero",
+        // Bad sectors: a read says so at once, a write when it is flushed.
+        "guest: check vde 0-255:same 256-511:EIO 512-1023:same",
+        "guest: sync vde EIO",
+        // A limit of the monitor.
+        "guest: write vdf 3000-3071:ok 3072-3135:EIO",
+        "guest: check vdf 3000-3071:same 3072-3135:zero",
+        // Two machines with one disk.
+        "second machine: status 125, husk: --disk: disk cut is in use by another machine",
+        "second machine: status 125, husk: --disk: disk small-qcow2/disk is in use by another",
+        // Killed, and started again with the same disks: what was flushed is there.
+        "before: killed, status 137",
+        "after: status 0",
+        "guest: check vda 0-1023:same\r",
+        "guest: check vdb 0-1199:same\r",
+        "guest: check vdd 512-1023:same\r",
+        "guest: check vde 256-511:same\r",
+        "guest: check vde 512-1023:same\r",
+        "guest: check vdf 3000-3071:same\r",
+        // A damaged image.
+        "guest: check vdc 8192-8207:EIO",
+        "guest: still there",
+    ],
+    expected: &[
+        "I/O error, dev vd",
+        "Buffer I/O error on dev vd",
+        "vdc: unable to read partition table",
+        "blk_print_req_error: ",
+    ],
 };
