@@ -1,10 +1,11 @@
 //! Runs the machine: QEMU as our child, its output as ours, its end as an [`Ending`].
 //!
-//! The machine has three serial lines: the console, which goes to a file, and the program's
-//! standard output and error, which QEMU writes to pipes. What QEMU says itself is heard only when
-//! the program's status is not.
+//! The machine has four serial lines: the console, which goes to a file; the program's standard
+//! output and error, which QEMU writes to pipes; and a pulse ([`pulse`]). What QEMU says itself is
+//! heard only when the program's status is not.
 
 use std::io::{PipeReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -25,6 +26,7 @@ const KERNEL_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 oops=panic mitig
     tsc=reliable nokaslr cryptomgr.notests ima=off audit=0 apparmor=0 edd=off";
 
 const INTERVAL: Duration = Duration::from_millis(20);
+const PULSE: Duration = Duration::from_millis(100);
 
 /// How the machine ended; all but the first come with the last lines of its console.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +53,8 @@ pub(crate) fn machine(
 ) -> Result<Ending> {
     let console = folder.join("console.log");
     let (errors, errors_end) = std::io::pipe()?;
-    let mut command = qemu(&console, options);
+    let beat = folder.join("pulse");
+    let mut command = qemu(&console, &beat, options);
     let server = options
         .host_root
         .then(|| Server::start(folder))
@@ -67,6 +70,7 @@ pub(crate) fn machine(
     // It holds our copy of the pipe's end, without which the copying would never end.
     drop(command);
     let copiers = Copiers::start(&mut child, errors)?;
+    thread::spawn(move || pulse(&beat, deadline));
     let in_time = wait_until(&mut child, deadline)?;
     let mut complaints = copiers.finish();
     if let Some(server) = server {
@@ -89,7 +93,7 @@ fn ending(console: &[u8], complaints: &[u8], in_time: bool) -> Ending {
 }
 
 /// QEMU without a kernel. It dies with us.
-fn qemu(console: &Path, options: &Options) -> Command {
+fn qemu(console: &Path, beat: &Path, options: &Options) -> Command {
     let mut command = tools::command("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     command.args(["-accel", "tcg", "-cpu", CPU, "-machine", "q35"]);
@@ -98,23 +102,44 @@ fn qemu(console: &Path, options: &Options) -> Command {
     command.args(["-display", "none", "-monitor", "none"]);
     let words = format!("{KERNEL_COMMAND_LINE} {}", options.append);
     command.args(["-append", words.trim_end()]);
-    serial_lines(&mut command, console);
+    serial_lines(&mut command, console, beat);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Of the three descriptors that a child gets from us, 0 is a pipe's end for writing, too. The
-/// third line gets an interrupt of its own: the one it usually has is the first's.
-fn serial_lines(command: &mut Command, console: &Path) {
+/// third and fourth lines get interrupts of their own: those they usually have are the others'.
+fn serial_lines(command: &mut Command, console: &Path, beat: &Path) {
     // A comma in an option's value is written twice.
-    let console = console.to_string_lossy().replace(',', ",,");
+    let path = |path: &Path| path.to_string_lossy().replace(',', ",,");
+    let (console, beat) = (path(console), path(beat));
+    let pulse = format!("socket,id=pulse,path={beat},server=on,wait=off");
     command
         .args(["-chardev", &format!("file,id=console,path={console}")])
+        .args(["-chardev", &pulse])
         .args(["-chardev", "file,id=output,path=/dev/fd/1"])
         .args(["-chardev", "file,id=errors,path=/dev/fd/0"])
         .args(["-device", "isa-serial,chardev=console"])
         .args(["-device", "isa-serial,chardev=output"])
-        .args(["-device", "isa-serial,chardev=errors,iobase=0x3e8,irq=5"]);
+        .args(["-device", "isa-serial,chardev=errors,iobase=0x3e8,irq=5"])
+        .args(["-device", "isa-serial,chardev=pulse,iobase=0x2e8,irq=7"]);
+}
+
+/// Sends the machine a byte every now and then, for the sake of its interrupt: QEMU 7.2 can lose the
+/// one of a timer while a guest of the guest runs, and delivers it with the next of any kind.
+fn pulse(to: &Path, deadline: Instant) {
+    let mut line = None;
+    while line.is_none() && Instant::now() < deadline {
+        thread::sleep(INTERVAL);
+        line = UnixStream::connect(to).ok();
+    }
+    // It ends with QEMU.
+    while line
+        .as_mut()
+        .is_some_and(|line| line.write_all(b".").is_ok())
+    {
+        thread::sleep(PULSE);
+    }
 }
 
 /// Waits for the child and ends it when time is up; tells whether it ended in time.
@@ -213,7 +238,7 @@ mod tests {
     #[test]
     fn a_comma_in_the_console_s_path_does_not_end_it() {
         let mut command = Command::new("x");
-        serial_lines(&mut command, Path::new("/a,b"));
+        serial_lines(&mut command, Path::new("/a,b"), Path::new("/c"));
         let has = |text: &str| command.get_args().any(|argument| argument == text);
         assert!(has("file,id=console,path=/a,,b"));
     }
