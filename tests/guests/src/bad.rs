@@ -38,23 +38,23 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
     ("--kernel kernel --disk qcow2", &["format=qcow2"]),
     (
         "--kernel kernel --disk text,format=qcow2",
-        &["no valid qcow2", "does not begin"],
+        &["cannot be used as a qcow2 image", "does not begin"],
     ),
     (
         "--kernel kernel --disk qcow2,format=qcow2",
-        &["no valid qcow2"],
+        &["cannot be used as a qcow2 image"],
     ),
     (
         "--kernel kernel --disk cut.qcow2,format=qcow2",
-        &["no valid qcow2", "outside"],
+        &["cannot be used as a qcow2 image", "outside"],
     ),
     (
         "--kernel kernel --disk free.qcow2,format=qcow2",
-        &["no valid qcow2", "free space"],
+        &["cannot be used as a qcow2 image", "free space"],
     ),
     (
         "--kernel kernel --disk far.qcow2,format=qcow2",
-        &["no valid qcow2", "outside"],
+        &["cannot be used as a qcow2 image", "outside"],
     ),
     ("--kernel kernel --disk text,format=vhd", &["format=raw"]),
     ("--kernel kernel --volume none:tag", &["none"]),
