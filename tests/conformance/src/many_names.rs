@@ -13,7 +13,8 @@ use crate::scratch::Scratch;
 
 const FOLDERS: u32 = 40;
 const FILES_EACH: u32 = 500;
-/// Descriptors of the monitor, for the files it serves among others.
+/// Descriptors of the monitor, for the files it serves among others. Root's raises this limit: as an
+/// ordinary user it runs out of them.
 const DESCRIPTORS: &str = "ulimit -n 256; exec \"$@\"";
 /// Of the machine: less than remembering all names would take.
 const MEMORY: &str = "8M";

@@ -145,8 +145,8 @@ fn control_registers() {
     // SAFETY: paging and protection stay on.
     unsafe { Cr0::write(cr0) };
     let mut cr4 = Cr4::read();
-    cr4.insert(Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE | Cr4Flags::PAGE_GLOBAL);
-    cr4.insert(Cr4Flags::FSGSBASE);
+    cr4.insert(Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE);
+    cr4.insert(Cr4Flags::PAGE_GLOBAL | Cr4Flags::FSGSBASE);
     for (has, flag) in [
         (
             has(extended.ebx, 7),
