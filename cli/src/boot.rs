@@ -23,7 +23,7 @@ use rustix::thread::CapabilitySet;
 use crate::arguments::{BootEngine, BootOptions};
 use crate::confine::{self, Extent};
 use crate::error::Failure;
-use crate::{choice, run, signals};
+use crate::{choice, limits, run, signals};
 use console::Console;
 use devices::Devices;
 use files::Files;
@@ -38,7 +38,7 @@ impl From<BoardError> for Failure {
 /// Runs the operating system, again after each reset; the exit status.
 pub(crate) fn boot(options: &BootOptions) -> Result<u8, Failure> {
     run::check_memory(options.memory)?;
-    run::raise_size_limit(options.memory, options.memory)?;
+    limits::raise_size(options.memory, options.memory)?;
     match options.told {
         None if options.no_reboot => one_life(options, None),
         None => lives::all(),
@@ -53,7 +53,7 @@ pub(crate) fn boot(options: &BootOptions) -> Result<u8, Failure> {
 fn one_life(options: &BootOptions, told: Option<File>) -> Result<u8, Failure> {
     host::allocator::one_arena();
     let held = signals::hold(&signals::ENDING);
-    run::raise_file_limit();
+    limits::raise_files();
     let files = Files::open(options)?;
     let devices = Devices::open(options)?;
     let engine = engine(options.engine)?;

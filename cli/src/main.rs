@@ -13,6 +13,7 @@ mod engines;
 mod error;
 mod filter;
 mod image;
+mod limits;
 mod run;
 mod signals;
 mod stats;
@@ -25,7 +26,7 @@ use crate::arguments::{Arguments, Verb};
 
 fn main() -> ExitCode {
     let started = host::cpu::tsc();
-    signals::outlive_file_limits();
+    limits::outlive_sizes();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return arguments::refuse(&error),

@@ -12,14 +12,13 @@ use guest_abi::boot::{RAM_RANGES_MAX, RamRange};
 use guest_abi::layout;
 use guest_abi::report::ReportPage;
 use machine_memory::{GuestMemory, MemoryError};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::RunOptions;
 use crate::clock::Clock;
 use crate::error::{Failure, say};
 use crate::image::Image;
 use crate::stats::{self, Measured};
-use crate::{choice, confine, ending, signals};
+use crate::{choice, confine, ending, limits, signals};
 use configuration::configuration;
 use services::{Threads, services};
 pub(crate) use services::{start_thread, stream};
@@ -62,8 +61,8 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     let held = signals::hold(&signals::FORWARDED);
     let config = configuration(options)?;
     // The program's limits are its own affair from here on.
-    raise_file_limit();
-    raise_size_limit(layout::RAM_SPAN, options.memory)?;
+    limits::raise_files();
+    limits::raise_size(layout::RAM_SPAN, options.memory)?;
     let engine = choice::engine(options.engine);
     let platform = engine.platform();
     let image = engine.maps_image().then(Image::open).transpose()?;
@@ -230,57 +229,6 @@ pub(crate) fn check_memory(memory: u64) -> Result<(), Failure> {
         return Err(Failure::new("--memory", why, "give the machine less"));
     }
     Ok(())
-}
-
-/// A machine's memory is a file: one of `wanted` bytes, or of its `memory` only, for which a limit
-/// that is lower is raised if that is allowed.
-pub(crate) fn raise_size_limit(wanted: u64, memory: u64) -> Result<(), Failure> {
-    let limit = getrlimit(Resource::Fsize);
-    let none = Rlimit {
-        current: None,
-        maximum: None,
-    };
-    let suffices = limit.current.is_none_or(|most| most >= wanted);
-    if suffices || setrlimit(Resource::Fsize, none).is_ok() {
-        return Ok(());
-    }
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    // The most that is allowed without privilege.
-    let _ = setrlimit(Resource::Fsize, raised);
-    match limit.maximum {
-        Some(most) if most < memory => {
-            let why = format!(
-                "a file may have {} KiB here, and the machine's memory is one of {} KiB",
-                most >> 10,
-                memory >> 10
-            );
-            let remedy = "raise the hard limit: `ulimit -f unlimited` where it is set";
-            Err(Failure::new("limit of the file size", why, remedy))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Most descriptors that a monitor asks for: as many as Linux lets a process have by default.
-const FILES_MAX: u64 = 1 << 20;
-
-/// Serving files takes descriptors, one for each file that a guest's kernel remembers: as many as
-/// root may give itself, or as the host allows.
-pub(crate) fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile).maximum;
-    let wanted = limit.map(|limit| limit.max(FILES_MAX));
-    let raise = |maximum| {
-        let raised = Rlimit {
-            current: maximum,
-            maximum,
-        };
-        setrlimit(Resource::Nofile, raised)
-    };
-    // Refused means fewer files at once, which the file server answers for itself.
-    let _ = raise(wanted).or_else(|_| raise(limit));
 }
 
 fn facts(options: &RunOptions, started: u64) -> Result<Facts, Failure> {

@@ -37,15 +37,6 @@ pub(crate) fn hold(signals: &[Signal]) -> SigSet {
     set
 }
 
-/// From now on, in this thread and those it starts, a file that may not grow (`RLIMIT_FSIZE`) is an
-/// error of the request that would have it grow, and not the end of husk. Before any other thread.
-pub(crate) fn outlive_file_limits() {
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGXFSZ);
-    // Fails only for an invalid operation, which this is not.
-    let _ = set.thread_block();
-}
-
 /// Waits for one of them; its number.
 pub(crate) fn wait(set: &SigSet) -> u8 {
     loop {
