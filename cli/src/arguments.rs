@@ -58,6 +58,9 @@ pub(crate) struct RunOptions {
     /// Directory to start in
     #[arg(long, short, value_name = "DIR")]
     pub(crate) workdir: Option<PathBuf>,
+    /// Virtual CPUs, 1 to 64
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) cpus: u32,
     /// What the program sees as /, changes kept in memory
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,

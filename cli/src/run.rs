@@ -65,10 +65,11 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     limits::raise_size(layout::RAM_SPAN, options.memory)?;
     let engine = choice::engine(options.engine);
     let platform = engine.platform();
+    check_cpus(options, platform)?;
     let image = engine.maps_image().then(Image::open).transpose()?;
     let creation = engine.create(Resources {
         memory: options.memory + reserve(platform),
-        vcpus: 1,
+        vcpus: options.cpus,
         image: image.as_ref().map(|image| image.file.as_fd()),
     })?;
     // The host makes the machine meanwhile.
@@ -147,6 +148,18 @@ fn with_memory(facts: Facts, platform: Platform, memory: &GuestMemory) -> Facts 
 }
 
 /// A machine with less than all layers runs, but nobody shall be able to say they did not know.
+/// At ring 0 the kernel drives one processor.
+fn check_cpus(options: &RunOptions, platform: Platform) -> Result<(), Failure> {
+    if platform == Platform::Bare && options.cpus > 1 {
+        return Err(Failure::new(
+            "--cpus",
+            "the kernel has one virtual CPU with this engine",
+            "use --engine paravirt",
+        ));
+    }
+    Ok(())
+}
+
 fn warn_of_missing_layers(machine: &dyn Machine) -> Result<(), Failure> {
     let missing = machine.missing_layers()?;
     if !missing.is_empty() {
@@ -243,7 +256,7 @@ fn facts(options: &RunOptions, started: u64) -> Result<Facts, Failure> {
     }
     let (hwcap, hwcap2) = rustix::param::linux_hwcap();
     Ok(Facts {
-        vcpus: 1,
+        vcpus: options.cpus,
         memory_limit: options.memory,
         ram: [RamRange::default(); RAM_RANGES_MAX],
         span: 0,

@@ -52,6 +52,13 @@ impl Namespaces {
     }
 }
 
+/// Sends a signal to one thread of a process; one that has ended gets nothing.
+pub fn signal_thread(process: i32, thread: i32, signal: i32) {
+    // SAFETY: takes numbers only. A number that was given to another process meanwhile cannot
+    // be hit: the caller has not reaped the process yet, and the thread must be one of its.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
+}
+
 /// Starts a process that is a copy of this one, in new namespaces, and runs `child` in
 /// it, which ends in an exec or an exit.
 ///

@@ -31,11 +31,11 @@ impl LocalController {
 
 impl Attention for LocalController {
     /// It waits in `hlt`, so an interrupt ends that as it interrupts running code.
-    fn wake(&self, _: &AtomicU32) {
+    fn wake(&self, _: usize, _: &AtomicU32) {
         self.call();
     }
 
-    fn interrupt(&self) {
+    fn interrupt(&self, _: usize) {
         self.call();
     }
 

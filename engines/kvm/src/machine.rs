@@ -42,7 +42,7 @@ impl KvmMachine {
             return Ok(Arc::clone(bells));
         }
         let attention = Box::new(LocalController(Arc::clone(&self.vm)));
-        let bells = Bells::new(self.vm.memory(), attention);
+        let bells = Bells::new(self.vm.memory(), 1, attention);
         let what = "the pages shared with the kernel cannot be used";
         let bells = bells.map_err(|error| EngineError::new(what, error))?;
         // Whoever was first has made those that count.

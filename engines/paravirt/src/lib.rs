@@ -18,6 +18,7 @@
 mod machine;
 mod probe;
 mod sandbox;
+mod threads;
 
 use engine_contract::{Creation, Engine, EngineError, Platform, Probe, Resources};
 

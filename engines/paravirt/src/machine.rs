@@ -1,4 +1,4 @@
-//! A machine whose virtual CPU runs in a cell.
+//! A machine whose virtual CPUs run in a cell, each on a thread of it.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,13 +34,14 @@ pub(crate) struct CellMachine {
     bells: Arc<Bells>,
     pidfd: Arc<OwnedFd>,
     missing: OnceLock<Vec<Layer>>,
+    threads: Arc<OnceLock<Vec<i32>>>,
     file: File,
 }
 
 impl CellCreation {
     pub(crate) fn start(resources: Resources<'_>) -> Result<Self, EngineError> {
-        if resources.vcpus != 1 {
-            let reason = "it has one virtual CPU (use --cpus 1)";
+        if !(1..=layout::VCPUS_MAX as u32).contains(&resources.vcpus) {
+            let reason = format!("it has up to {} virtual CPUs", layout::VCPUS_MAX);
             return Err(EngineError::new(
                 "the paravirt engine cannot do that",
                 reason,
@@ -48,7 +49,9 @@ impl CellCreation {
         }
         sandbox::note_ids();
         let limit = resources.memory + KERNEL_RESERVE;
-        Sandbox::create(layout::RAM_SPAN, limit, resources.image).map(Self)
+        let mut sandbox = Sandbox::create(layout::RAM_SPAN, limit, resources.image)?;
+        sandbox.vcpus = resources.vcpus;
+        Ok(Self(sandbox))
     }
 }
 
@@ -64,8 +67,13 @@ impl Creation for CellCreation {
         let memory = GuestMemory::new(mapped, length).map_err(fail)?;
         let pidfd = sandbox.child.pidfd.try_clone();
         let pidfd = Arc::new(pidfd.map_err(|error| EngineError::new("descriptor", error))?);
-        let cell = Box::new(CellAttention(Arc::clone(&pidfd)));
-        let bells = Arc::new(Bells::new(&memory, cell).map_err(fail)?);
+        let threads = Arc::new(OnceLock::new());
+        let cell = Box::new(CellAttention {
+            process: Arc::clone(&pidfd),
+            pid: sandbox.child.pid,
+            threads: Arc::clone(&threads),
+        });
+        let bells = Arc::new(Bells::new(&memory, sandbox.vcpus as usize, cell).map_err(fail)?);
         Ok(Box::new(CellMachine {
             sandbox: Arc::new(sandbox),
             taken: false,
@@ -73,6 +81,7 @@ impl Creation for CellCreation {
             bells,
             pidfd,
             missing: OnceLock::new(),
+            threads,
             file,
         }))
     }
@@ -107,6 +116,7 @@ impl Machine for CellMachine {
             sandbox: Arc::clone(&self.sandbox),
             bells: Arc::clone(&self.bells),
             kick: Arc::new(KickDescriptor(kick)),
+            threads: Arc::clone(&self.threads),
             started: false,
         }))
     }
@@ -142,24 +152,39 @@ impl Drop for CellMachine {
     }
 }
 
-/// The cell's process, which is woken by a futex and interrupted by a signal.
+/// The cell's process, whose threads are woken by futexes and interrupted by signals.
 #[derive(Debug)]
-struct CellAttention(Arc<OwnedFd>);
+struct CellAttention {
+    process: Arc<OwnedFd>,
+    pid: i32,
+    /// The threads beside the first, in the order of the virtual CPUs.
+    threads: Arc<OnceLock<Vec<i32>>>,
+}
 
 impl CellAttention {
     fn send(&self, signal: Signal) {
         // The cell may just have ended; then there is nobody to interrupt.
-        let _ = rustix::process::pidfd_send_signal(&*self.0, signal);
+        let _ = rustix::process::pidfd_send_signal(&*self.process, signal);
     }
 }
 
 impl Attention for CellAttention {
-    fn wake(&self, event: &AtomicU32) {
+    fn wake(&self, _: usize, event: &AtomicU32) {
         machine_bells::wake(event);
     }
 
-    fn interrupt(&self) {
-        self.send(Signal::USR1);
+    fn interrupt(&self, vcpu: usize) {
+        let Some(threads) = self.threads.get() else {
+            // There is one thread.
+            return self.send(Signal::USR1);
+        };
+        let thread = match vcpu.checked_sub(1) {
+            None => Some(&self.pid),
+            Some(other) => threads.get(other),
+        };
+        if let Some(thread) = thread {
+            host::process::signal_thread(self.pid, *thread, Signal::USR1.as_raw());
+        }
     }
 
     fn stop(&self) {
@@ -171,12 +196,13 @@ impl Attention for CellAttention {
     }
 }
 
-/// The virtual CPU: the cell as seen from the monitor.
+/// The virtual CPUs, all of them: the cell as seen from the monitor.
 #[derive(Debug)]
 struct CellVcpu {
     sandbox: Arc<Sandbox>,
     bells: Arc<Bells>,
     kick: Arc<KickDescriptor>,
+    threads: Arc<OnceLock<Vec<i32>>>,
     started: bool,
 }
 
@@ -222,7 +248,12 @@ impl CellVcpu {
 
 impl Vcpu for CellVcpu {
     fn prepare(&mut self) -> Result<(), EngineError> {
-        self.sandbox.loaded()
+        self.sandbox.loaded()?;
+        if self.sandbox.vcpus > 1 {
+            let threads = crate::threads::others(self.sandbox.child.pid, self.sandbox.vcpus)?;
+            self.threads.get_or_init(|| threads);
+        }
+        Ok(())
     }
 
     fn run(&mut self, _world: &dyn World) -> Result<Stop, EngineError> {

@@ -64,6 +64,8 @@ const PARENT: usize = 7;
 pub(crate) struct Sandbox {
     pub(crate) child: Child,
     channel: OwnedFd,
+    /// How many threads it will have.
+    pub(crate) vcpus: u32,
 }
 
 impl Sandbox {
@@ -91,6 +93,7 @@ impl Sandbox {
         Ok(Self {
             child,
             channel: ours,
+            vcpus: 1,
         })
     }
 

@@ -9,22 +9,40 @@ pub const PENDING_SIGNAL: u32 = 2;
 /// Bit of [`VcpuPage::pending`]: a device completed work.
 pub const PENDING_DEVICE: u32 = 4;
 
-/// One virtual CPU, at `VCPU_PAGES + number * 4096`.
+/// Value of [`VcpuPage::attention`]: it looks by itself; tell it nothing.
+pub const ATTENTION_NONE: u32 = 0;
+/// It sleeps on [`VcpuPage::event`]: wake it.
+pub const ATTENTION_WAKE: u32 = 1;
+/// It runs the program while somebody waits for devices: interrupt it.
+pub const ATTENTION_INTERRUPT: u32 = 2;
+
+/// One virtual CPU, at `VCPU_PAGES + number * 4096`. What is said to be the machine's lies in
+/// the first page only.
+///
+/// A device's completion is counted in `device_event` of the machine. Then the first virtual CPU
+/// that sleeps is woken, or else the first one that wants it is interrupted; one that does neither
+/// compares the count before it sleeps or goes back to the program.
 #[derive(Debug)]
 #[repr(C, align(4096))]
 pub struct VcpuPage {
     /// Counts events for this virtual CPU; it sleeps on it when idle.
     pub event: AtomicU32,
-    /// One while the virtual CPU sleeps and wants to be woken.
-    pub asleep: AtomicU32,
+    /// How it wants to hear of events: `ATTENTION_NONE`, `_WAKE` or `_INTERRUPT`.
+    pub attention: AtomicU32,
     /// What happened; set by the monitor, taken by the kernel.
     pub pending: AtomicU32,
-    /// Counts changes of `deadline`; the monitor sleeps on it.
+    /// Counts changes of a `deadline` or an `interrupt`; the monitor sleeps on it. The machine's.
     pub timer_bell: AtomicU32,
     /// When to be interrupted, in nanoseconds of the host's monotonic clock; zero: never.
     pub deadline: AtomicU64,
-    /// Linux signals for the program, bit `n - 1` for signal `n`.
+    /// Linux signals for the program, bit `n - 1` for signal `n`. The machine's.
     pub signals: AtomicU64,
+    /// Counts completions of devices. The machine's.
+    pub device_event: AtomicU32,
+    /// Not zero: another virtual CPU wants this one interrupted.
+    pub interrupt: AtomicU32,
+    /// Not zero: the kernel is ready for this virtual CPU, which is not the first.
+    pub online: AtomicU32,
 }
 
 /// Time, written by the monitor under a sequence count (odd: being written):

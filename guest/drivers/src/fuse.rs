@@ -9,8 +9,7 @@ use guest_abi::fuse::{InHeader, InterruptIn, Opcode};
 use guest_hal::sync::Mutex;
 use guest_hal::virtio::{self, Device, RequestQueue, Source, Target};
 use guest_kernel::fs::fuse::Transport;
-use guest_kernel::process::current;
-use guest_kernel::{Errno, Result, signal};
+use guest_kernel::{Errno, Result, signal, thread};
 use zerocopy::IntoBytes;
 
 /// A device.
@@ -83,8 +82,8 @@ impl FuseDevice {
 
 /// Whether a signal wants the program's attention.
 fn is_signalled() -> bool {
-    signal::collect();
-    current().signals.lock().is_deliverable()
+    thread::try_current()
+        .is_some_and(|thread| thread.is_killed() || signal::is_deliverable())
 }
 
 impl Transport for FuseDevice {

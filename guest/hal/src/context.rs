@@ -2,6 +2,8 @@
 
 use spin::Once;
 
+use crate::{Nanos, Ticket, platform};
+
 /// The general registers of the program, in the order in which the entry code pushes
 /// them (lowest address first).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,22 +90,91 @@ pub trait Kernel: Sync {
     fn trap(&self, context: &mut UserContext, trap: Trap);
     /// Serves what became pending, before the program goes on at `context`.
     fn interrupt(&self, context: &mut UserContext);
+    /// Lets others run until an event that came after `ticket`, or until `deadline` of the
+    /// monotonic clock. May return early.
+    fn wait_for_event(&self, ticket: Ticket, deadline: Option<Nanos>);
+    /// Lets others run until a lock has been given back. May return early.
+    fn wait_for_lock(&self);
+    /// A lock was given back for which somebody waits.
+    fn lock_given_back(&self);
+    /// Runs a virtual CPU beside the first, whose idle task the caller is.
+    fn run_vcpu(&self) -> !;
 }
 
 static KERNEL: Once<&'static dyn Kernel> = Once::new();
 
-/// Says who serves the program; once, before [`crate::enter_user`].
+/// Says who serves the program; once, before the first task runs.
 pub fn set_kernel(kernel: &'static dyn Kernel) {
     KERNEL.call_once(|| kernel);
 }
 
-/// Who serves the program.
-///
-/// # Panics
-/// Before [`set_kernel`].
-#[must_use]
-pub fn kernel() -> &'static dyn Kernel {
-    *KERNEL
-        .get()
-        .expect("the kernel is set before the program is entered")
+/// Waits for an event as [`Kernel::wait_for_event`]; before there is anybody else to run, by
+/// doing nothing.
+pub(crate) fn wait_for_event(ticket: Ticket, deadline: Option<Nanos>) {
+    match KERNEL.get() {
+        Some(kernel) => kernel.wait_for_event(ticket, deadline),
+        None => platform().idle(ticket, deadline),
+    }
+}
+
+/// See [`Kernel::wait_for_lock`].
+#[cfg(kernel_build)]
+pub(crate) fn wait_for_lock() {
+    KERNEL.get().expect(NOBODY_ELSE).wait_for_lock();
+}
+
+#[cfg(kernel_build)]
+const NOBODY_ELSE: &str = "a lock that is taken while there is one task is never given back";
+
+/// Unit tests are threads of the host.
+#[cfg(not(kernel_build))]
+pub(crate) fn wait_for_lock() {
+    core::hint::spin_loop();
+}
+
+/// See [`Kernel::lock_given_back`].
+pub(crate) fn lock_given_back() {
+    if let Some(kernel) = KERNEL.get() {
+        kernel.lock_given_back();
+    }
+}
+
+#[cfg(kernel_build)]
+pub(crate) use entered::{interrupt, run_vcpu, system_call, trap};
+
+/// The ways into the upper half, under the kernel's lock.
+#[cfg(kernel_build)]
+mod entered {
+    use super::{Entry, KERNEL, Kernel, Leave, Trap, UserContext};
+    use crate::lock;
+
+    fn kernel() -> &'static dyn Kernel {
+        *KERNEL
+            .get()
+            .expect("the kernel is set before the program runs")
+    }
+
+    pub(crate) fn system_call(context: &mut UserContext, entry: Entry) -> Leave {
+        lock::enter();
+        let leave = kernel().system_call(context, entry);
+        lock::leave();
+        leave
+    }
+
+    pub(crate) fn trap(context: &mut UserContext, trap: Trap) {
+        lock::enter();
+        kernel().trap(context, trap);
+        lock::leave();
+    }
+
+    pub(crate) fn interrupt(context: &mut UserContext) {
+        lock::enter();
+        kernel().interrupt(context);
+        lock::leave();
+    }
+
+    pub(crate) fn run_vcpu() -> ! {
+        lock::enter();
+        kernel().run_vcpu()
+    }
 }

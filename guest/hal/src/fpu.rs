@@ -28,6 +28,9 @@ pub struct Features {
     /// Bytes of the area for all of them.
     pub size: usize,
     mxcsr_mask: u32,
+    /// `XSAVEOPT` is there (SDM vol. 1, 13.9).
+    #[cfg(kernel_build)]
+    optimized: bool,
 }
 
 static FEATURES: Once<Features> = Once::new();
@@ -48,6 +51,8 @@ pub fn features() -> &'static Features {
             mask,
             size,
             mxcsr_mask,
+            #[cfg(kernel_build)]
+            optimized: __cpuid_count(0xd, 1).eax & 1 != 0,
         }
     })
 }
@@ -67,6 +72,21 @@ impl FpuState {
         // SAFETY: the area is aligned and large enough for every enabled component.
         unsafe { xsave(area.bytes().as_mut_ptr(), features.mask) };
         Self { area }
+    }
+
+    /// Captures the state again, in the same place; where the processor knows what has changed
+    /// since it was restored from there, only that.
+    #[cfg(kernel_build)]
+    pub(crate) fn recapture(&mut self) {
+        let features = features();
+        let area = self.area.bytes().as_mut_ptr();
+        if features.optimized {
+            // SAFETY: as in `capture`; the processor has the instruction.
+            unsafe { xsaveopt(area, features.mask) };
+        } else {
+            // SAFETY: as in `capture`.
+            unsafe { xsave(area, features.mask) };
+        }
     }
 
     /// The state in which Linux starts a program.
@@ -176,6 +196,17 @@ unsafe fn xsave(area: *mut u8, mask: u64) {
     // SAFETY: passed on to the caller.
     unsafe {
         asm!("xsave64 [{}]", in(reg) area, in("eax") mask as u32, in("edx") (mask >> 32) as u32,
+             options(nostack));
+    }
+}
+
+/// # Safety
+/// As [`xsave`], on a processor that has it.
+#[cfg(kernel_build)]
+unsafe fn xsaveopt(area: *mut u8, mask: u64) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        asm!("xsaveopt64 [{}]", in(reg) area, in("eax") mask as u32, in("edx") (mask >> 32) as u32,
              options(nostack));
     }
 }

@@ -1,5 +1,5 @@
 //! The program's registers at the top of the kernel's stack: what the platforms share.
-#![expect(unsafe_code, reason = "a stack is left for good")]
+#![expect(unsafe_code, reason = "registers without safe wrappers")]
 
 use core::arch::asm;
 
@@ -65,35 +65,13 @@ pub(crate) fn set_fs_base(base: u64) {
     unsafe { asm!("wrfsbase {}", in(reg) base, options(nomem, nostack)) }
 }
 
+/// The program's base for thread-local storage, which it may set itself.
+pub(crate) fn fs_base() -> u64 {
+    let base: u64;
+    // SAFETY: as above.
+    unsafe { asm!("rdfsbase {}", out(reg) base, options(nomem, nostack)) }
+    base
+}
+
 /// Bytes of a frame.
 pub(crate) const LENGTH: u64 = size_of::<UserContext>() as u64;
-
-/// Puts a frame where `top` ends, with the stack right below it, and goes on at `leave`.
-///
-/// # Safety
-/// `top` is the end of the kernel's stack, on which the caller runs far below; `leave` takes the
-/// frame at `rsp` and never returns.
-pub(crate) unsafe fn resume(
-    context: &UserContext,
-    top: u64,
-    leave: unsafe extern "C" fn() -> !,
-) -> ! {
-    let place = core::ptr::with_exposed_provenance_mut::<UserContext>((top - LENGTH) as usize);
-    let copy = *context;
-    // SAFETY: the frame's place lies at the top of the kernel's own stack, above all that this
-    // call chain still uses (the caller's promise); the copy lies far below it.
-    unsafe {
-        asm!(
-            "mov rsp, {place}",
-            "cld",
-            "rep movsb",
-            "jmp {leave}",
-            place = in(reg) place,
-            leave = in(reg) leave,
-            in("rdi") place,
-            in("rsi") &raw const copy,
-            in("rcx") size_of::<UserContext>(),
-            options(noreturn),
-        )
-    }
-}

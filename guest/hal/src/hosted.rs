@@ -5,12 +5,12 @@
 
 extern crate std;
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::alloc::{Layout, alloc_zeroed};
 use std::sync::OnceLock;
 
 use crate::platform::{Lower, MapError, Platform, Protection, Ticket};
-use crate::{GuestAddress, LinearAddress, Nanos, UserContext};
+use crate::{GuestAddress, LinearAddress, Nanos};
 
 /// Bytes of guest-physical space; only what a test touches exists.
 const SPAN: u64 = 1 << 30;
@@ -43,9 +43,15 @@ pub(crate) fn lower() -> &'static dyn Lower {
 struct Hosted;
 
 impl Lower for Hosted {
-    fn enter_user(&self, _: &UserContext) -> ! {
-        panic!("unit tests run no program")
+    fn leave_address(&self) -> u64 {
+        0
     }
+
+    fn wait_on(&self, _: &AtomicU32, _: u32) {
+        std::thread::yield_now();
+    }
+
+    fn wake_one(&self, _: &AtomicU32) {}
 
     fn syscall_entry(&self) -> LinearAddress {
         LinearAddress(0)
@@ -56,7 +62,7 @@ impl Lower for Hosted {
     }
 }
 
-static EVENTS: AtomicU64 = AtomicU64::new(0);
+static EVENTS: AtomicU32 = AtomicU32::new(0);
 
 impl Platform for Hosted {
     fn map(
@@ -89,7 +95,10 @@ impl Platform for Hosted {
     fn populate(&self, _: LinearAddress, _: u64, _: bool) {}
 
     fn ticket(&self) -> Ticket {
-        Ticket(EVENTS.load(Ordering::SeqCst) as u32)
+        Ticket {
+            own: EVENTS.load(Ordering::SeqCst),
+            devices: 0,
+        }
     }
 
     fn idle(&self, _: Ticket, _: Option<Nanos>) {
@@ -100,6 +109,20 @@ impl Platform for Hosted {
         false
     }
 
+    fn device_events(&self) -> u32 {
+        0
+    }
+
+    fn set_device_interrupts(&self, _: bool) {}
+
+    fn vcpu(&self) -> usize {
+        0
+    }
+
+    fn interrupt(&self, _: usize) {}
+
+    fn start_others(&self) {}
+
     fn take_signals(&self) -> u64 {
         0
     }
@@ -109,6 +132,10 @@ impl Platform for Hosted {
     fn notify(&self, _: u32, _: u16) {}
 
     fn set_tls_base(&self, _: u64) {}
+
+    fn tls_base(&self) -> u64 {
+        0
+    }
 
     fn power_off(&self) -> ! {
         panic!("the machine of a unit test powered off")

@@ -12,6 +12,8 @@
 //! * [`user`]: copies from and to the program's memory that survive any address.
 //! * [`fpu`]: the program's floating-point and vector state. The kernel itself has
 //!   none: it is compiled without SSE, so that state stays in the registers.
+//! * [`task`]: flows of control in the kernel, switched when those above say so.
+//! * [`sync`]: locks that let others run while they are awaited.
 //! * [`virtio`]: devices and the queues on which a driver sends requests; [`serial`]: a port.
 //!
 //! It knows no Linux: numbers of system calls, signals and errors appear only where
@@ -28,6 +30,8 @@
 extern crate alloc;
 
 mod address;
+#[cfg(kernel_build)]
+mod area;
 mod bare;
 pub mod boot;
 #[cfg(kernel_build)]
@@ -41,6 +45,8 @@ mod frame;
 mod hardware;
 #[cfg(not(kernel_build))]
 mod hosted;
+#[cfg(kernel_build)]
+mod lock;
 pub mod memory;
 mod platform;
 pub mod report;
@@ -48,13 +54,14 @@ pub mod serial;
 #[cfg(kernel_build)]
 mod start;
 pub mod sync;
+pub mod task;
 pub mod time;
 pub mod user;
 pub mod vdso;
 pub mod virtio;
 
 pub use address::{GuestAddress, LinearAddress, Nanos};
-pub use context::{Entry, Kernel, Leave, Trap, UserContext, kernel, set_kernel};
+pub use context::{Entry, Kernel, Leave, Trap, UserContext, set_kernel};
 #[cfg(not(kernel_build))]
 pub use hosted::initialize as initialize_hosted;
-pub use platform::{MapError, Platform, Protection, Ticket, enter_user, platform, syscall_entry};
+pub use platform::{MapError, Platform, Protection, Ticket, platform, syscall_entry};

@@ -1,9 +1,10 @@
 //! The dozen things that only the layer below can do.
 
 use core::fmt;
+use core::sync::atomic::AtomicU32;
 
 use crate::hardware::Hardware;
-use crate::{GuestAddress, LinearAddress, Nanos, UserContext};
+use crate::{GuestAddress, LinearAddress, Nanos};
 
 /// Access rights of a mapping; a subset of read, write, execute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -63,7 +64,12 @@ pub struct MapError;
 
 /// A point in the stream of events; see [`Platform::ticket`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(pub u32);
+pub struct Ticket {
+    /// Events of this virtual CPU.
+    pub own: u32,
+    /// Completions of devices.
+    pub devices: u32,
+}
 
 /// A platform. Ranges are whole pages; addresses are the program's or the kernel's own.
 pub trait Platform: Sync {
@@ -109,12 +115,28 @@ pub trait Platform: Sync {
     fn ticket(&self) -> Ticket;
 
     /// Sleeps until an event that came after `ticket`, or until `deadline` of the
-    /// monotonic clock. May return early.
+    /// monotonic clock. May return early. The kernel's lock is given back meanwhile.
     fn idle(&self, ticket: Ticket, deadline: Option<Nanos>);
 
     /// Whether something became pending that asks for a look at signals and timers, since
     /// this was asked last. Cheap, for every way back to the program.
     fn take_pending(&self) -> bool;
+
+    /// How many completions of devices there were.
+    fn device_events(&self) -> u32;
+
+    /// Whether this virtual CPU is to be interrupted for completions of devices while it runs
+    /// the program, if nobody sleeps who could be woken.
+    fn set_device_interrupts(&self, wanted: bool);
+
+    /// The number of the virtual CPU that this runs on.
+    fn vcpu(&self) -> usize;
+
+    /// Wakes another virtual CPU if it sleeps, or interrupts it if it runs the program.
+    fn interrupt(&self, vcpu: usize);
+
+    /// Starts the virtual CPUs beside the first, which go on in [`crate::Kernel::run_vcpu`].
+    fn start_others(&self);
 
     /// Takes the signals that came from outside: bit `n - 1` for Linux signal `n`.
     fn take_signals(&self) -> u64;
@@ -128,14 +150,23 @@ pub trait Platform: Sync {
     /// Sets the base of the program's thread-local storage (`fs`).
     fn set_tls_base(&self, base: u64);
 
+    /// The base of the program's thread-local storage, which it may have set itself.
+    fn tls_base(&self) -> u64;
+
     /// Ends the machine. What there is to say has been said by [`crate::report`].
     fn power_off(&self) -> !;
 }
 
 /// What only this crate asks of a platform.
 pub(crate) trait Lower: Platform {
-    /// Runs the program from `context`; the kernel's stack starts afresh.
-    fn enter_user(&self, context: &UserContext) -> !;
+    /// Where a task goes that leaves for the program, with its frame at the stack's pointer.
+    fn leave_address(&self) -> u64;
+
+    /// Sleeps while `word` is `expected`. May return early.
+    fn wait_on(&self, word: &AtomicU32, expected: u32);
+
+    /// Wakes one who sleeps on `word`.
+    fn wake_one(&self, word: &AtomicU32);
 
     /// Where a patched system call site enters the kernel.
     fn syscall_entry(&self) -> LinearAddress;
@@ -159,11 +190,6 @@ pub(crate) use crate::start::lower;
 #[must_use]
 pub fn platform() -> &'static dyn Platform {
     lower()
-}
-
-/// Runs the program from `context`; the kernel's stack starts afresh.
-pub fn enter_user(context: &UserContext) -> ! {
-    lower().enter_user(context)
 }
 
 /// Linear address at which a patched system call site enters the kernel: as the

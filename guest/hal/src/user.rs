@@ -2,7 +2,7 @@
 //!
 //! A copy that meets a page which is not there, or may not be accessed, ends with the
 //! address. The caller decides whether the page can be brought in (then it tries
-//! again) or the program gets `EFAULT`.
+//! again) or the program gets `EFAULT`. The same for exchanging a word in one step.
 #![expect(unsafe_code, reason = "the program's memory is reached by address")]
 
 use core::arch::naked_asm;
@@ -89,14 +89,69 @@ unsafe extern "C" fn copy(into: *mut u8, from: *const u8, length: usize) -> usiz
     )
 }
 
-/// Where a fault at `rip` continues, if it happened in a copy.
+/// Replaces 32 bits of the program's, in one step, if they are `expected`; what they were.
+///
+/// # Errors
+/// [`Fault`] when they cannot be written.
+pub fn compare_exchange(at: LinearAddress, expected: u32, new: u32) -> Result<u32, Fault> {
+    let fault = Fault {
+        address: at,
+        write: true,
+    };
+    if !at.is_user_range(4) {
+        return Err(fault);
+    }
+    let word = core::ptr::with_exposed_provenance_mut(at.0 as usize);
+    // SAFETY: `word` lies outside the kernel (checked); `exchange` stops at a page that does not
+    // answer.
+    let result = unsafe { exchange(word, expected, new) };
+    if result >> 32 != 0 {
+        return Err(fault);
+    }
+    Ok(result as u32)
+}
+
+/// As `lock cmpxchg`; bit 32 of the result: a page did not answer.
+///
+/// # Safety
+/// The word must not be the kernel's.
+#[unsafe(naked)]
+unsafe extern "C" fn exchange(word: *mut u32, expected: u32, new: u32) -> u64 {
+    naked_asm!(
+        "mov eax, esi",
+        "mov ecx, 1",
+        ".globl husk_user_exchange",
+        "husk_user_exchange:",
+        "lock cmpxchg [rdi], edx",
+        "mov ecx, 0",
+        ".globl husk_user_exchange_end",
+        "husk_user_exchange_end:",
+        "mov eax, eax",
+        "shl rcx, 32",
+        "or rax, rcx",
+        "ret",
+    )
+}
+
+/// Where a fault at `rip` continues, if it happened in a copy or an exchange.
 #[cfg(kernel_build)]
 pub(crate) fn fixup(rip: u64) -> Option<u64> {
     unsafe extern "C" {
         safe static husk_user_copy: u8;
         safe static husk_user_copy_end: u8;
+        safe static husk_user_exchange: u8;
+        safe static husk_user_exchange_end: u8;
     }
-    let start = (&raw const husk_user_copy).addr() as u64;
-    let end = (&raw const husk_user_copy_end).addr() as u64;
-    (rip >= start && rip < end).then_some(end)
+    let ranges = [
+        (&raw const husk_user_copy, &raw const husk_user_copy_end),
+        (
+            &raw const husk_user_exchange,
+            &raw const husk_user_exchange_end,
+        ),
+    ];
+    let found = ranges
+        .into_iter()
+        .map(|(start, end)| (start.addr() as u64, end.addr() as u64))
+        .find(|(start, end)| rip >= *start && rip < *end);
+    found.map(|(_, end)| end)
 }

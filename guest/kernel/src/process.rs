@@ -1,16 +1,20 @@
 //! The process. There is one so far; everything is an object nevertheless, since there
 //! will be more.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use guest_hal::LinearAddress;
 use guest_hal::sync::{Mutex, Once};
+use guest_hal::{LinearAddress, Nanos};
 
 use crate::fs::{FileTable, FsContext};
 use crate::mm::AddressSpace;
 use crate::signal::Signals;
+use crate::thread::Thread;
 use crate::time::Timers;
+use crate::wait::WaitQueue;
 
 /// Who the process is, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,19 +79,92 @@ pub struct Process {
     pub fs: Mutex<FsContext>,
     /// Its credentials.
     pub credentials: Mutex<Credentials>,
-    /// Its signals.
+    /// Its signals: those for any of its threads, and how all are handled.
     pub signals: Mutex<Signals>,
+    /// Told whenever a signal becomes pending for any of its threads.
+    pub signal_queue: WaitQueue,
+    /// Its threads by number.
+    pub threads: Mutex<BTreeMap<u32, Arc<Thread>>>,
+    /// Told whenever a thread has ended.
+    pub ended_threads: WaitQueue,
     /// Its timers.
     pub timers: Mutex<Timers>,
     /// Soft and hard limits by `RLIMIT_` number; `u64::MAX`: none.
     pub limits: Mutex<[(u64, u64); 16]>,
     /// What it runs.
     pub program: Mutex<ProgramInfo>,
-    /// `set_tid_address`'s word.
-    pub clear_tid: Mutex<LinearAddress>,
+    /// Processor time of its threads, in nanoseconds, as far as it was counted.
+    pub(crate) processor_time: AtomicU64,
+    /// The number that was given to a thread last.
+    last_tid: AtomicU32,
 }
 
+/// What a process begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Its number.
+    pub pid: u32,
+    /// Its address space.
+    pub memory: AddressSpace,
+    /// Its descriptors.
+    pub files: FileTable,
+    /// Its root, working directory and mask.
+    pub fs: FsContext,
+    /// Its credentials.
+    pub credentials: Credentials,
+    /// Signals that it ignores, as a mask.
+    pub ignored_signals: u64,
+    /// Its limits.
+    pub limits: [(u64, u64); 16],
+}
+
+/// Numbers of threads lie below (Linux' `PID_MAX_DEFAULT`).
+const TID_MAX: u32 = 32768;
+
 impl Process {
+    /// A process without threads.
+    #[must_use]
+    pub fn new(beginning: Beginning) -> Self {
+        Self {
+            pid: beginning.pid,
+            memory: Mutex::new(beginning.memory),
+            files: Mutex::new(beginning.files),
+            fs: Mutex::new(beginning.fs),
+            credentials: Mutex::new(beginning.credentials),
+            signals: Mutex::new(Signals::ignoring(beginning.ignored_signals)),
+            signal_queue: WaitQueue::new(),
+            threads: Mutex::new(BTreeMap::new()),
+            ended_threads: WaitQueue::new(),
+            timers: Mutex::new(Timers::default()),
+            limits: Mutex::new(beginning.limits),
+            program: Mutex::new(ProgramInfo::default()),
+            processor_time: AtomicU64::new(0),
+            last_tid: AtomicU32::new(beginning.pid),
+        }
+    }
+
+    /// A number for a new thread; `None` when all are taken.
+    pub fn new_tid(&self) -> Option<u32> {
+        let threads = self.threads.lock();
+        let last = self.last_tid.load(Ordering::Relaxed);
+        let numbers = (last + 1..TID_MAX).chain(self.pid + 1..=last);
+        let free = numbers
+            .into_iter()
+            .find(|tid| !threads.contains_key(tid))?;
+        self.last_tid.store(free, Ordering::Relaxed);
+        Some(free)
+    }
+
+    /// One of its threads by number.
+    #[must_use]
+    pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
+        self.threads.lock().get(&tid).cloned()
+    }
+
+    pub(crate) fn add_processor_time(&self, time: Nanos) {
+        self.processor_time.fetch_add(time.0, Ordering::Relaxed);
+    }
+
     /// Closes the descriptors that an exec closes.
     pub fn close_for_exec(&self) {
         let mut files = self.files.lock();

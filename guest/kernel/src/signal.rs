@@ -2,14 +2,18 @@
 //!
 //! Delivery itself, building a frame on the program's stack, is the system call layer's,
 //! which knows the frame's layout. It asks [`has_work`] on every way back to the program
-//! and takes signals with [`Signals::take`].
+//! and takes signals with [`take`].
+//!
+//! A signal waits for a thread ([`ThreadSignals`]) or for any thread of the process ([`Signals`]).
 
 use alloc::collections::VecDeque;
-use core::sync::atomic::{AtomicBool, Ordering};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use guest_hal::{LinearAddress, platform};
 
-use crate::process::current;
+use crate::process::{Process, current};
+use crate::thread::{self, Thread};
 
 /// Number of signals; they count from 1.
 pub const COUNT: u32 = 64;
@@ -184,32 +188,63 @@ pub const fn bit(signal: u32) -> u64 {
 /// Signals that cannot be blocked, handled or ignored.
 pub const UNBLOCKABLE: u64 = bit(number::SIGKILL) | bit(number::SIGSTOP);
 
-/// The signals of a process.
+/// Signals that wait to be delivered.
+#[derive(Debug, Default)]
+pub struct Pending(VecDeque<SignalInfo>);
+
+impl Pending {
+    /// As a mask.
+    #[must_use]
+    pub fn mask(&self) -> u64 {
+        self.0
+            .iter()
+            .fold(0, |mask, info| mask | bit(info.number))
+    }
+
+    /// Adds one, unless it is an ordinary signal that waits already, or too many wait.
+    fn add(&mut self, info: SignalInfo) {
+        let waits = self.0.iter().any(|other| other.number == info.number);
+        if (info.number < REAL_TIME && waits) || self.0.len() >= QUEUE_MAX {
+            return;
+        }
+        self.0.push_back(info);
+    }
+
+    fn remove(&mut self, signal: u32) {
+        self.0.retain(|info| info.number != signal);
+    }
+
+    /// Takes the next one of `set`: faults first, then by number.
+    fn take_from(&mut self, set: u64) -> Option<SignalInfo> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let candidates = self.0.iter().enumerate();
+        let wanted = candidates.filter(|(_, info)| set & bit(info.number) != 0);
+        let (index, _) = wanted.min_by_key(|(_, info)| (!is_fault(info.number), info.number))?;
+        self.0.remove(index)
+    }
+}
+
+/// The signals of a process: how they are handled, and those for any of its threads.
 #[derive(Debug)]
 pub struct Signals {
-    pending: VecDeque<SignalInfo>,
-    blocked: u64,
+    /// For any thread.
+    pub pending: Pending,
     actions: [Action; COUNT as usize],
-    /// The alternate stack.
-    pub alternate: AlternateStack,
-    /// The mask to return to after a call that waited with another.
-    saved_mask: Option<u64>,
 }
 
 impl Default for Signals {
     fn default() -> Self {
         Self {
-            pending: VecDeque::new(),
-            blocked: 0,
+            pending: Pending::default(),
             actions: [Action::default(); COUNT as usize],
-            alternate: AlternateStack::default(),
-            saved_mask: None,
         }
     }
 }
 
 impl Signals {
-    /// None pending or blocked, and those of `ignored` ignored.
+    /// None pending, and those of `ignored` ignored.
     #[must_use]
     pub fn ignoring(ignored: u64) -> Self {
         let mut signals = Self::default();
@@ -221,45 +256,6 @@ impl Signals {
         signals
     }
 
-    /// The blocked signals.
-    #[must_use]
-    pub const fn blocked(&self) -> u64 {
-        self.blocked
-    }
-
-    /// Blocks exactly `mask`.
-    pub fn set_blocked(&mut self, mask: u64) {
-        self.blocked = mask & !UNBLOCKABLE;
-        note_work();
-    }
-
-    /// Blocks `mask` until the next signal has been delivered, or
-    /// [`Signals::restore_mask`].
-    pub fn set_temporary_mask(&mut self, mask: u64) {
-        self.saved_mask.get_or_insert(self.blocked);
-        self.set_blocked(mask);
-    }
-
-    /// Goes back to the mask before [`Signals::set_temporary_mask`], if that was called.
-    pub fn restore_mask(&mut self) {
-        if let Some(mask) = self.saved_mask.take() {
-            self.set_blocked(mask);
-        }
-    }
-
-    /// The mask a handler's frame keeps: the one before a temporary one.
-    pub fn take_saved_mask(&mut self) -> u64 {
-        self.saved_mask.take().unwrap_or(self.blocked)
-    }
-
-    /// Pending signals as a mask.
-    #[must_use]
-    pub fn pending_mask(&self) -> u64 {
-        self.pending
-            .iter()
-            .fold(0, |mask, info| mask | bit(info.number))
-    }
-
     /// How a signal is handled.
     #[must_use]
     pub fn action(&self, signal: u32) -> Action {
@@ -269,13 +265,14 @@ impl Signals {
             .unwrap_or_default()
     }
 
-    /// Changes how a signal is handled.
-    pub fn set_action(&mut self, signal: u32, action: Action) {
+    /// Changes how a signal is handled. One that is ignored now does not wait any more: see
+    /// [`set_action`] for those that wait for a thread.
+    fn set_action(&mut self, signal: u32, action: Action) {
         if let Some(slot) = self.actions.get_mut(signal as usize - 1) {
             *slot = action;
         }
         if self.is_ignored(signal) {
-            self.pending.retain(|info| info.number != signal);
+            self.pending.remove(signal);
         }
     }
 
@@ -286,7 +283,6 @@ impl Signals {
                 *action = Action::default();
             }
         }
-        self.alternate = AlternateStack::default();
     }
 
     /// Whether a signal does nothing.
@@ -299,53 +295,69 @@ impl Signals {
         }
     }
 
-    /// Makes a signal pending.
-    pub fn post(&mut self, info: SignalInfo) {
-        let is_blocked = self.blocked & bit(info.number) != 0;
-        if self.is_ignored(info.number) && !is_blocked {
-            return;
-        }
-        let queued = self.pending.iter().any(|other| other.number == info.number);
-        if (info.number < REAL_TIME && queued) || self.pending.len() >= QUEUE_MAX {
-            return;
-        }
-        self.pending.push_back(info);
-        note_work();
+    /// Signals that do something.
+    fn effective(&self, mask: u64) -> u64 {
+        let set = (1..=COUNT).filter(|&signal| mask & bit(signal) != 0);
+        let set = set.filter(|&signal| !self.is_ignored(signal));
+        set.fold(0, |mask, signal| mask | bit(signal))
     }
+}
 
-    /// Posts a fault's signal so that it cannot be missed: blocked or ignored, it ends
-    /// the program, as on Linux.
-    pub fn force(&mut self, info: SignalInfo) {
-        let mask = bit(info.number);
-        if self.blocked & mask != 0 || self.action(info.number).handler == Action::IGNORE {
-            self.set_action(info.number, Action::default());
-            self.blocked &= !mask;
-        }
-        self.pending.retain(|other| other.number != info.number);
-        self.pending.push_front(info);
-        note_work();
-    }
+/// The signals of a thread: which it blocks, and those for it alone.
+#[derive(Debug, Default)]
+pub struct ThreadSignals {
+    /// For this thread.
+    pub pending: Pending,
+    blocked: u64,
+    /// The alternate stack.
+    pub alternate: AlternateStack,
+    /// The mask to return to after a call that waited with another.
+    saved_mask: Option<u64>,
+}
 
-    /// Whether a signal wants the program's attention.
+impl ThreadSignals {
+    /// Those of a new thread: blocked is what its maker blocks.
     #[must_use]
-    pub fn is_deliverable(&self) -> bool {
-        self.pending
-            .iter()
-            .any(|info| self.blocked & bit(info.number) == 0 && !self.is_ignored(info.number))
+    pub fn inheriting(blocked: u64, alternate: AlternateStack) -> Self {
+        Self {
+            blocked,
+            alternate,
+            ..Self::default()
+        }
     }
 
-    /// Takes the next signal to deliver: faults first, then by number.
-    pub fn take(&mut self) -> Option<SignalInfo> {
-        let blocked = self.blocked;
-        self.take_from(!blocked)
+    /// The blocked signals.
+    #[must_use]
+    pub const fn blocked(&self) -> u64 {
+        self.blocked
     }
 
-    /// Takes the next pending signal of `set`, blocked or not.
-    pub fn take_from(&mut self, set: u64) -> Option<SignalInfo> {
-        let candidates = self.pending.iter().enumerate();
-        let wanted = candidates.filter(|(_, info)| set & bit(info.number) != 0);
-        let (index, _) = wanted.min_by_key(|(_, info)| (!is_fault(info.number), info.number))?;
-        self.pending.remove(index)
+    /// Blocks exactly `mask`. See [`set_blocked`] for the running thread.
+    pub const fn set_blocked(&mut self, mask: u64) {
+        self.blocked = mask & !UNBLOCKABLE;
+    }
+
+    /// Blocks `mask` until the next signal has been delivered, or
+    /// [`ThreadSignals::restore_mask`].
+    fn set_temporary_mask(&mut self, mask: u64) {
+        self.saved_mask.get_or_insert(self.blocked);
+        self.set_blocked(mask);
+    }
+
+    /// Goes back to the mask before a temporary one, if there was one; whether.
+    fn restore_mask(&mut self) -> bool {
+        match self.saved_mask.take() {
+            Some(mask) => {
+                self.set_blocked(mask);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The mask a handler's frame keeps: the one before a temporary one.
+    pub fn take_saved_mask(&mut self) -> u64 {
+        self.saved_mask.take().unwrap_or(self.blocked)
     }
 }
 
@@ -357,61 +369,169 @@ const fn is_fault(signal: u32) -> bool {
     )
 }
 
-/// There may be a signal to deliver.
-static WORK: AtomicBool = AtomicBool::new(false);
-
-/// Says that there may be a signal to deliver.
-fn note_work() {
-    WORK.store(true, Ordering::Relaxed);
+/// Changes how a signal of the process is handled.
+pub fn set_action(signal: u32, action: Action) {
+    let process = current();
+    let mut signals = process.signals.lock();
+    signals.set_action(signal, action);
+    let is_ignored = signals.is_ignored(signal);
+    drop(signals);
+    if is_ignored {
+        for thread in process.threads.lock().values() {
+            thread.signals.lock().pending.remove(signal);
+        }
+    }
 }
 
-/// Whether there may be a signal to deliver; cheap, for every way back to the program.
+/// Makes a signal pending for a process: any thread that does not block it gets it.
+pub fn post(process: &Process, info: SignalInfo) {
+    let threads = process.threads.lock();
+    let blocks = |thread: &Arc<Thread>| thread.signals.lock().blocked & bit(info.number) != 0;
+    let willing = threads.values().find(|thread| !blocks(thread)).cloned();
+    drop(threads);
+    let mut signals = process.signals.lock();
+    if willing.is_some() && signals.is_ignored(info.number) {
+        return;
+    }
+    signals.pending.add(info);
+    drop(signals);
+    if let Some(thread) = willing {
+        thread.note_signal();
+    }
+    process.signal_queue.notify();
+}
+
+/// Makes a signal pending for a thread.
+pub fn post_to(thread: &Thread, info: SignalInfo) {
+    let is_blocked = thread.signals.lock().blocked & bit(info.number) != 0;
+    if !is_blocked && thread.process.signals.lock().is_ignored(info.number) {
+        return;
+    }
+    thread.signals.lock().pending.add(info);
+    thread.note_signal();
+    thread.process.signal_queue.notify();
+}
+
+/// Posts a fault's signal to the running thread so that it cannot be missed: blocked or ignored,
+/// it ends the program, as on Linux.
+pub fn force(info: SignalInfo) {
+    let thread = thread::current();
+    let mask = bit(info.number);
+    let is_blocked = thread.signals.lock().blocked & mask != 0;
+    let mut process = thread.process.signals.lock();
+    if is_blocked || process.action(info.number).handler == Action::IGNORE {
+        process.set_action(info.number, Action::default());
+    }
+    drop(process);
+    let mut signals = thread.signals.lock();
+    signals.blocked &= !mask;
+    signals.pending.remove(info.number);
+    signals.pending.0.push_front(info);
+    drop(signals);
+    thread.signal_work.store(true, Ordering::Relaxed);
+}
+
+/// The running thread blocks exactly `mask` from now on.
+pub fn set_blocked(mask: u64) {
+    let thread = thread::current();
+    thread.signals.lock().set_blocked(mask);
+    thread.signal_work.store(true, Ordering::Relaxed);
+    pass_on(&thread);
+}
+
+/// What waits for any thread and was to go to this one, which blocks it now, goes to another.
+fn pass_on(thread: &Thread) {
+    let blocked = thread.signals.lock().blocked;
+    let process = &thread.process;
+    let passed = process.signals.lock().pending.mask() & blocked;
+    if passed == 0 {
+        return;
+    }
+    let threads = process.threads.lock();
+    let others = threads.values().filter(|other| other.tid != thread.tid);
+    for other in others.filter(|other| passed & !other.signals.lock().blocked != 0) {
+        other.note_signal();
+    }
+}
+
+/// The running thread blocks `mask` until the next signal has been delivered, or
+/// [`restore_mask`].
+pub fn set_temporary_mask(mask: u64) {
+    let thread = thread::current();
+    thread.signals.lock().set_temporary_mask(mask);
+    thread.signal_work.store(true, Ordering::Relaxed);
+}
+
+/// Goes back to the mask before [`set_temporary_mask`], if that was called.
+pub fn restore_mask() {
+    let thread = thread::current();
+    if thread.signals.lock().restore_mask() {
+        thread.signal_work.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether a signal wants the attention of the running thread.
 #[must_use]
-pub fn has_work() -> bool {
-    WORK.load(Ordering::Relaxed)
+pub fn is_deliverable() -> bool {
+    let thread = thread::current();
+    if !thread.signal_work.load(Ordering::Relaxed) {
+        return false;
+    }
+    let own = thread.signals.lock();
+    let process = thread.process.signals.lock();
+    let pending = (own.pending.mask() | process.pending.mask()) & !own.blocked;
+    pending != 0 && process.effective(pending) != 0
 }
 
-/// Says that everything deliverable has been delivered.
-pub fn clear_work() {
-    WORK.store(false, Ordering::Relaxed);
+/// Takes the next signal to deliver to the running thread.
+#[must_use]
+pub fn take() -> Option<SignalInfo> {
+    let blocked = thread::current().signals.lock().blocked;
+    take_from(!blocked)
+}
+
+/// Takes the next pending signal of `set`, blocked or not, of the running thread or of its
+/// process.
+#[must_use]
+pub fn take_from(set: u64) -> Option<SignalInfo> {
+    let thread = thread::current();
+    let own = thread.signals.lock().pending.take_from(set);
+    own.or_else(|| thread.process.signals.lock().pending.take_from(set))
+}
+
+/// Whether there may be a signal to deliver to the running thread.
+#[must_use]
+pub fn has_work(thread: &Thread) -> bool {
+    thread.signal_work.load(Ordering::Relaxed)
+}
+
+/// Says that everything deliverable is being delivered to a thread.
+pub fn clear_work(thread: &Thread) {
+    thread.signal_work.store(false, Ordering::Relaxed);
 }
 
 /// Takes what came from outside and from timers.
-pub fn collect() {
+pub(crate) fn collect() {
     let outside = platform().take_signals();
-    for signal in 1..=COUNT {
-        if outside & bit(signal) != 0 {
-            current()
-                .signals
-                .lock()
-                .post(SignalInfo::sent(signal, 0, 0, 0, 0));
-        }
+    for signal in (1..=COUNT).filter(|&signal| outside & bit(signal) != 0) {
+        post(current(), SignalInfo::sent(signal, 0, 0, 0, 0));
     }
     crate::time::expire();
 }
 
-/// Posts a signal to the process that runs, as if it had sent it to itself.
+/// Posts a signal to the running thread, as if it had sent it to itself.
 pub fn post_to_current(signal: u32) {
-    let process = current();
-    let uid = process
-        .credentials
-        .lock()
-        .uid
-        .first()
-        .copied()
-        .unwrap_or_default();
-    process
-        .signals
-        .lock()
-        .post(SignalInfo::sent(signal, 0, process.pid, uid, 0));
+    let thread = thread::current();
+    let [uid, ..] = thread.process.credentials.lock().uid;
+    post_to(
+        &thread,
+        SignalInfo::sent(signal, 0, thread.process.pid, uid, 0),
+    );
 }
 
-/// Posts the signal of a fault at `address` to the process that runs.
+/// Posts the signal of a fault at `address` to the running thread.
 pub fn fault(signal: u32, code: i32, address: LinearAddress) {
-    current()
-        .signals
-        .lock()
-        .force(SignalInfo::fault(signal, code, address.0));
+    force(SignalInfo::fault(signal, code, address.0));
 }
 
 #[cfg(test)]
@@ -424,24 +544,13 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_signal_waits_until_it_is_unblocked() {
-        let mut signals = Signals::default();
-        signals.set_blocked(bit(SIGTERM));
-        signals.post(sent(SIGTERM));
-        assert!(!signals.is_deliverable());
-        assert_eq!(signals.take(), None);
-        signals.set_blocked(0);
-        assert_eq!(signals.take().map(|info| info.number), Some(SIGTERM));
-    }
-
-    #[test]
     fn ordinary_signals_do_not_queue_and_real_time_ones_do() {
-        let mut signals = Signals::default();
+        let mut pending = Pending::default();
         for _ in 0..3 {
-            signals.post(sent(SIGINT));
-            signals.post(sent(40));
+            pending.add(sent(SIGINT));
+            pending.add(sent(40));
         }
-        assert_eq!(signals.pending.len(), 4);
+        assert_eq!(pending.0.len(), 4);
     }
 
     #[test]
@@ -452,11 +561,10 @@ mod tests {
     }
 
     #[test]
-    fn ignored_signals_vanish() {
+    fn signals_that_are_ignored_from_now_on_vanish() {
         let mut signals = Signals::default();
-        signals.post(sent(SIGCHLD));
-        assert_eq!(signals.pending_mask(), 0);
-        signals.post(sent(SIGALRM));
+        assert_eq!(signals.effective(bit(SIGCHLD) | bit(SIGALRM)), bit(SIGALRM));
+        signals.pending.add(sent(SIGALRM));
         signals.set_action(
             SIGALRM,
             Action {
@@ -464,31 +572,37 @@ mod tests {
                 ..Action::default()
             },
         );
-        assert_eq!(signals.pending_mask(), 0);
+        assert_eq!(signals.pending.mask(), 0);
     }
 
     #[test]
-    fn a_fault_comes_first_and_cannot_be_blocked() {
-        let mut signals = Signals::default();
-        signals.set_blocked(u64::MAX);
-        signals.post(sent(SIGINT));
-        signals.force(SignalInfo::fault(SIGSEGV, 1, 0));
-        assert_eq!(signals.take().map(|info| info.number), Some(SIGSEGV));
+    fn a_fault_comes_first_then_the_lowest_number_of_the_set() {
+        let mut pending = Pending::default();
+        for number in [40, SIGTERM, SIGSEGV, SIGINT] {
+            pending.add(sent(number));
+        }
+        let mut take = |set| pending.take_from(set).map(|info| info.number);
+        assert_eq!(take(!bit(SIGINT)), Some(SIGSEGV));
+        assert_eq!(take(!bit(SIGINT)), Some(SIGTERM));
+        assert_eq!(take(u64::MAX), Some(SIGINT));
+        assert_eq!(take(bit(SIGTERM)), None);
+        assert_eq!(take(u64::MAX), Some(40));
     }
 
     #[test]
     fn kill_and_stop_are_never_blocked() {
-        let mut signals = Signals::default();
+        let mut signals = ThreadSignals::default();
         signals.set_blocked(u64::MAX);
         assert_eq!(signals.blocked() & UNBLOCKABLE, 0);
     }
 
     #[test]
     fn a_temporary_mask_is_undone_once() {
-        let mut signals = Signals::default();
+        let mut signals = ThreadSignals::default();
         signals.set_blocked(1);
         signals.set_temporary_mask(2);
         signals.set_temporary_mask(4);
         assert_eq!(signals.take_saved_mask(), 1);
+        assert!(!signals.restore_mask());
     }
 }

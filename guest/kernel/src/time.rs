@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use guest_hal::{Nanos, platform};
+use guest_hal::Nanos;
 
 use crate::process::current;
 use crate::signal::{SignalInfo, number};
@@ -30,13 +30,24 @@ pub struct Armed {
     pub interval: Nanos,
 }
 
+/// The signal by which a timer says that it went off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Its number.
+    pub signal: u32,
+    /// The value that comes with it.
+    pub value: u64,
+    /// The thread that gets it; `None`: any.
+    pub thread: Option<u32>,
+}
+
 /// A timer made by `timer_create`.
 #[derive(Clone, Copy, Debug)]
 pub struct PosixTimer {
     /// What it measures.
     pub measure: Measure,
-    /// The signal it posts, and the value that comes with it; `None`: it posts none.
-    pub notice: Option<(u32, u64)>,
+    /// What it posts; `None`: nothing.
+    pub notice: Option<Notice>,
     armed: Option<Armed>,
     /// How often it went off beyond the signal that was posted last.
     pub overrun: u64,
@@ -52,8 +63,6 @@ pub struct Timers {
     posix: Vec<Option<PosixTimer>>,
 }
 
-/// Time spent idle.
-static IDLE: AtomicU64 = AtomicU64::new(0);
 /// When the program started, monotonic.
 static START: AtomicU64 = AtomicU64::new(0);
 
@@ -68,16 +77,21 @@ pub fn start() -> Nanos {
     Nanos(START.load(Ordering::Relaxed))
 }
 
-/// Notes time in which the processor was not needed.
-pub fn note_idle(time: Nanos) {
-    IDLE.fetch_add(time.0, Ordering::Relaxed);
-}
-
-/// Processor time of the program.
+/// Processor time of the program's threads, of all virtual CPUs.
 #[must_use]
 pub fn processor() -> Nanos {
-    let running = guest_hal::time::monotonic().saturating_sub(start());
-    running.saturating_sub(Nanos(IDLE.load(Ordering::Relaxed)))
+    let counted = current().processor_time.load(Ordering::Relaxed);
+    Nanos(counted).saturating_add(crate::sched::uncounted())
+}
+
+/// When the next timer of the process goes off, if one is armed.
+#[must_use]
+pub fn next_deadline() -> Option<Nanos> {
+    let timers = current().timers.lock();
+    if timers.has_none() {
+        return None;
+    }
+    timers.next_deadline()
 }
 
 fn now(measure: Measure) -> Nanos {
@@ -127,7 +141,13 @@ impl Timers {
         if let Some(slot) = self.interval.get_mut(timer) {
             *slot = (value.0 != 0).then_some(Armed { at, interval });
         }
-        platform().set_timer(self.next_deadline());
+        crate::sched::timers_changed();
+    }
+
+    /// Whether none is armed.
+    fn has_none(&self) -> bool {
+        self.interval.iter().all(Option::is_none)
+            && self.posix.iter().flatten().all(|timer| timer.armed.is_none())
     }
 
     /// When the next one goes off, on the monotonic clock; one that measures processor
@@ -150,7 +170,7 @@ impl Timers {
     ///
     /// # Errors
     /// `EAGAIN` when there are too many.
-    pub fn create(&mut self, measure: Measure, notice: Option<(u32, u64)>) -> Result<usize> {
+    pub fn create(&mut self, measure: Measure, notice: Option<Notice>) -> Result<usize> {
         let timer = PosixTimer {
             measure,
             notice,
@@ -192,7 +212,7 @@ impl Timers {
         if let Some(slot) = self.posix.get_mut(number as usize) {
             *slot = None;
         }
-        platform().set_timer(self.next_deadline());
+        crate::sched::timers_changed();
         Ok(())
     }
 
@@ -204,12 +224,12 @@ impl Timers {
         let timer = self.posix(number)?;
         let at = now(timer.measure).saturating_add(value);
         timer.armed = (value.0 != 0).then_some(Armed { at, interval });
-        platform().set_timer(self.next_deadline());
+        crate::sched::timers_changed();
         Ok(())
     }
 
     /// Posts the signals of the timers made by `timer_create` that went off.
-    fn expire_posix(&mut self, post: &mut dyn FnMut(SignalInfo)) {
+    fn expire_posix(&mut self, post: &mut dyn FnMut(SignalInfo, Option<u32>)) {
         for (number, timer) in self.posix.iter_mut().enumerate() {
             let Some(timer) = timer else { continue };
             let now = now(timer.measure);
@@ -219,13 +239,11 @@ impl Timers {
             timer.armed = next_after(armed, now);
             let missed = now.saturating_sub(armed.at).0.checked_div(armed.interval.0);
             timer.overrun = missed.unwrap_or(0);
-            if let Some((signal, value)) = timer.notice {
-                post(SignalInfo::timer(
-                    signal,
-                    number as u32,
-                    timer.overrun as u32,
-                    value,
-                ));
+            if let Some(notice) = timer.notice {
+                let overrun = timer.overrun as u32;
+                let info =
+                    SignalInfo::timer(notice.signal, number as u32, overrun, notice.value);
+                post(info, notice.thread);
             }
         }
     }
@@ -271,16 +289,28 @@ fn next_after(armed: Armed, now: Nanos) -> Option<Armed> {
 pub fn expire() {
     let process = current();
     let mut timers = process.timers.lock();
-    if timers.interval.iter().all(Option::is_none) && timers.posix.is_empty() {
+    if timers.has_none() {
         return;
     }
     let signals = timers.take_expired();
-    timers.expire_posix(&mut |info| process.signals.lock().post(info));
+    let mut posted = Vec::new();
+    timers.expire_posix(&mut |info, thread| posted.push((info, thread)));
     // Always: the interrupt may have come a little before our clock shows the time.
-    platform().set_timer(timers.next_deadline());
+    crate::sched::timers_changed();
     drop(timers);
     for signal in signals.into_iter().flatten() {
-        process.signals.lock().post(SignalInfo::from_kernel(signal));
+        crate::signal::post(process, SignalInfo::from_kernel(signal));
+    }
+    for (info, thread) in posted {
+        match thread {
+            None => crate::signal::post(process, info),
+            // One that has ended gets nothing.
+            Some(tid) => {
+                if let Some(thread) = process.thread(tid) {
+                    crate::signal::post_to(&thread, info);
+                }
+            }
+        }
     }
 }
 

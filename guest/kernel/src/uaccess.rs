@@ -53,6 +53,19 @@ pub fn write(into: LinearAddress, from: &[u8]) -> Result<()> {
     })
 }
 
+/// Replaces 32 bits in one step if they are `expected`; what they were.
+///
+/// # Errors
+/// `EFAULT`.
+pub fn compare_exchange(at: LinearAddress, expected: u32, new: u32) -> Result<u32> {
+    let mut before = 0;
+    retry(at, &mut |_| {
+        before = user::compare_exchange(at, expected, new)?;
+        Ok(())
+    })?;
+    Ok(before)
+}
+
 /// Copies from an extent to the program.
 ///
 /// # Errors

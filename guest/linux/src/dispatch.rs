@@ -1,17 +1,18 @@
 //! From a trap or a patched site to a family's function and back.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use guest_abi::layout::APP_END;
 use guest_hal::report::{self, End};
-use guest_hal::{Entry, Kernel, Leave, LinearAddress, Trap, UserContext, platform};
+use guest_hal::{Entry, Kernel, Leave, LinearAddress, Nanos, Ticket, Trap, UserContext, platform};
 use guest_kernel::mm::FaultError;
 use guest_kernel::process::current;
 use guest_kernel::signal::{self, Action, DefaultAction, SignalInfo, default_action, number};
-use guest_kernel::{Errno, Result};
+use guest_kernel::thread::{self, Thread};
+use guest_kernel::{Errno, Result, sched};
 
-use crate::{execute, patch, process, signal_frame, table, trace};
+use crate::{execute, patch, process, signal_frame, signals, table, threads, trace};
 
 /// The Linux kernel as the program sees it.
 #[derive(Debug)]
@@ -22,16 +23,11 @@ static TRACING: AtomicBool = AtomicBool::new(false);
 
 const SA_RESTART: u64 = 0x1000_0000;
 const RT_SIGRETURN: u64 = 15;
+const CLONE: u64 = 56;
 const EXECVE: u64 = 59;
+const SIGALTSTACK: u64 = 131;
 const EXECVEAT: u64 = 322;
-
-/// The program's stack pointer at the call that is being served.
-static STACK_POINTER: AtomicU64 = AtomicU64::new(0);
-
-/// The program's stack pointer at the call that is being served.
-pub(crate) fn stack_pointer() -> u64 {
-    STACK_POINTER.load(Ordering::Relaxed)
-}
+const CLONE3: u64 = 435;
 
 /// Writes every call to the log from now on.
 pub fn start_tracing() {
@@ -57,21 +53,16 @@ impl Kernel for Linux {
         if context.call == RT_SIGRETURN {
             return_from_handler(context);
             if is_tracing() {
-                trace::returned(current().signals.lock().blocked(), context.rax);
+                let blocked = thread::current().signals.lock().blocked();
+                trace::returned(blocked, context.rax);
             }
             return finish(context, Leave::Full);
         }
-        STACK_POINTER.store(context.rsp, Ordering::Relaxed);
-        if matches!(context.call, EXECVE | EXECVEAT) {
-            let traced = is_tracing().then(|| trace::enter(context.call, registers(context)));
-            let result = execute::execute(context);
-            if let Some(call) = traced {
-                trace::leave(&call, &result);
-            }
-            if let Err(error) = result {
-                context.rax = error.to_register();
-            }
-            return finish(context, Leave::Full);
+        if matches!(
+            context.call,
+            EXECVE | EXECVEAT | CLONE | CLONE3 | SIGALTSTACK
+        ) {
+            return call_with_context(context);
         }
         let result = call(context);
         context.rax = result.unwrap_or_else(Errno::to_register);
@@ -104,17 +95,55 @@ impl Kernel for Linux {
                 }
             };
         if !served && trap.vector != Trap::PAGE_FAULT {
-            *signal_frame::LAST_FAULT.lock() = [trap.error, u64::from(trap.vector), 0];
-            let info = exception(context, trap.vector);
-            current().signals.lock().force(info);
+            *thread::current().last_fault.lock() = [trap.error, u64::from(trap.vector), 0];
+            signal::force(exception(context, trap.vector));
         }
         finish(context, Leave::Full);
     }
 
     fn interrupt(&self, context: &mut UserContext) {
-        signal::collect();
+        sched::collect();
+        sched::take_turns();
         finish(context, Leave::Full);
     }
+
+    fn wait_for_event(&self, ticket: Ticket, deadline: Option<Nanos>) {
+        sched::wait_for_event(ticket, deadline);
+    }
+
+    fn wait_for_lock(&self) {
+        sched::wait_for_lock();
+    }
+
+    fn lock_given_back(&self) {
+        sched::lock_given_back();
+    }
+
+    fn run_vcpu(&self) -> ! {
+        sched::run()
+    }
+}
+
+/// Serves the calls that are about the program's registers.
+fn call_with_context(context: &mut UserContext) -> Leave {
+    let traced = is_tracing().then(|| trace::enter(context.call, registers(context)));
+    let result = match context.call {
+        CLONE => threads::clone(context),
+        CLONE3 => threads::clone3(context),
+        SIGALTSTACK => {
+            let (ss, old) = (LinearAddress(context.rdi), LinearAddress(context.rsi));
+            signals::sigaltstack(ss, old, context.rsp)
+        }
+        _ => execute::execute(context),
+    };
+    if let Some(call) = traced {
+        trace::leave(&call, &result);
+    }
+    match result {
+        Ok(value) => context.rax = value,
+        Err(error) => context.rax = error.to_register(),
+    }
+    finish(context, Leave::Full)
 }
 
 /// The arguments of a system call.
@@ -142,25 +171,33 @@ fn call(context: &UserContext) -> Result<u64> {
     result
 }
 
-/// Delivers signals, if there are any, and says how to go back.
+/// Delivers signals, if there are any, lets others run whose turn it is, and says how to go back.
 fn finish(context: &mut UserContext, leave: Leave) -> Leave {
-    if platform().take_pending() {
-        signal::collect();
+    loop {
+        if platform().take_pending() || sched::has_news() {
+            sched::collect();
+        }
+        if !sched::has_work() {
+            break;
+        }
+        sched::take_turns();
+    }
+    let thread = thread::current();
+    if thread.is_killed() {
+        drop(thread);
+        threads::end();
     }
     if context.rip >= APP_END {
         // The program is sent where no program can be: by a frame it made, or a handler.
-        current()
-            .signals
-            .lock()
-            .force(SignalInfo::from_kernel(number::SIGSEGV));
-        deliver(context);
+        signal::force(SignalInfo::from_kernel(number::SIGSEGV));
+        deliver(&thread, context);
         if context.rip >= APP_END {
             process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
         }
         return Leave::Full;
     }
-    if signal::has_work() || is_restart(context) {
-        deliver(context);
+    if signal::has_work(&thread) || is_restart(context) {
+        deliver(&thread, context);
         if context.rip >= APP_END {
             process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
         }
@@ -176,12 +213,10 @@ fn is_restart(context: &UserContext) -> bool {
             || context.rax == Errno::RESTART_NO_HANDLER.to_register())
 }
 
-fn deliver(context: &mut UserContext) {
-    signal::clear_work();
-    loop {
-        let taken = current().signals.lock().take();
-        let Some(info) = taken else { break };
-        let action = current().signals.lock().action(info.number);
+fn deliver(thread: &Thread, context: &mut UserContext) {
+    signal::clear_work(thread);
+    while let Some(info) = signal::take() {
+        let action = thread.process.signals.lock().action(info.number);
         if is_tracing() {
             trace::signal(&info);
         }
@@ -194,7 +229,7 @@ fn deliver(context: &mut UserContext) {
     if is_restart(context) {
         restart(context);
     }
-    current().signals.lock().restore_mask();
+    signal::restore_mask();
 }
 
 fn default(context: &UserContext, info: SignalInfo) {
@@ -228,15 +263,12 @@ fn restart(context: &mut UserContext) {
 fn return_from_handler(context: &mut UserContext) {
     context.call = u64::MAX;
     if signal_frame::leave_handler(context).is_err() {
-        current()
-            .signals
-            .lock()
-            .force(SignalInfo::from_kernel(number::SIGSEGV));
+        signal::force(SignalInfo::from_kernel(number::SIGSEGV));
     }
 }
 
 fn post_page_fault(trap: &Trap, error: FaultError) {
-    *signal_frame::LAST_FAULT.lock() = [trap.error, u64::from(trap.vector), trap.address];
+    *thread::current().last_fault.lock() = [trap.error, u64::from(trap.vector), trap.address];
     let (signal, code) = match error {
         FaultError::Unmapped => (number::SIGSEGV, 1),
         FaultError::Forbidden => (number::SIGSEGV, 2),

@@ -8,10 +8,11 @@ use guest_hal::{LinearAddress, UserContext, platform};
 use guest_kernel::exec::{self, ExecError, Program};
 use guest_kernel::fs::Caller;
 use guest_kernel::process::current;
-use guest_kernel::{Errno, Result, uaccess};
+use guest_kernel::signal::AlternateStack;
+use guest_kernel::{Errno, Result, thread, uaccess};
 
 use crate::argument::DirFd;
-use crate::patch;
+use crate::{patch, threads};
 
 /// Most bytes of arguments and environment together.
 const STRINGS_MAX: usize = 2 << 20;
@@ -103,15 +104,20 @@ fn strings(list: u64, budget: &mut usize) -> Result<Vec<Vec<u8>>> {
 /// The point of no return: what fails from here on ends the program.
 fn replace(caller: &Caller, program: &Program, environment: &[Vec<u8>]) -> UserContext {
     let process = current();
+    threads::end_others();
     process.memory.lock().write_back_all();
     patch::forget_all();
     process.signals.lock().reset_handlers();
     process.close_for_exec();
-    *process.clear_tid.lock() = LinearAddress(0);
+    let thread = thread::current();
+    thread.signals.lock().alternate = AlternateStack::default();
+    *thread.clear_tid.lock() = LinearAddress(0);
+    *thread.robust_list.lock() = LinearAddress(0);
     match exec::load(process, caller, program, environment) {
         Ok(loaded) => {
             platform().set_tls_base(0);
             FpuState::initial().restore();
+            *thread.name.lock() = process.program.lock().name.clone();
             loaded.context
         }
         Err(ExecError { reason, .. }) => {

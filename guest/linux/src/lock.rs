@@ -32,7 +32,7 @@ fn take(file: &OpenFile, owner: Owner, lock: &RangeLock, waits: bool) -> Return 
         match lock::set(file, owner, lock) {
             Err(Errno::EAGAIN | Errno::EACCES) if waits => {
                 let again = time::monotonic().saturating_add(RETRY);
-                wait::until(Some(again), &mut || None::<()>)?;
+                wait::until(&[], Some(again), &mut || None::<()>)?;
             }
             result => return result.map(|()| 0),
         }

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use guest_hal::{LinearAddress, Nanos, time};
 use guest_kernel::fs::OpenFile;
 use guest_kernel::fs::readiness::{Patience, ready, wait_for};
-use guest_kernel::process::current;
-use guest_kernel::{Errno, Result, uaccess};
+use guest_kernel::wait::WaitQueue;
+use guest_kernel::{Errno, Result, signal, uaccess};
 use linux_raw_sys::general as raw;
 
 use crate::Return;
@@ -41,6 +41,15 @@ pub(crate) fn patience(entries: &[Option<Entry>]) -> Patience {
     files.fold(Patience::default(), |all, file| all.and(Patience::of(file)))
 }
 
+/// Where the files say that they may be ready.
+fn queues(entries: &[Option<Entry>]) -> Vec<&WaitQueue> {
+    let files = entries
+        .iter()
+        .flatten()
+        .filter_map(|entry| entry.file.as_ref());
+    files.filter_map(|file| file.file().ok()?.queue()).collect()
+}
+
 /// Waits until an entry is ready; the results are in the order of the entries. An
 /// interrupted call does not start again after a handler.
 pub(crate) fn wait_entries(entries: &[Option<Entry>], deadline: Option<Nanos>) -> Result<Vec<u32>> {
@@ -54,7 +63,8 @@ pub(crate) fn wait_entries(entries: &[Option<Entry>], deadline: Option<Nanos>) -
     if let Some(events) = check() {
         return Ok(events);
     }
-    let waited = wait_for(deadline, &|| patience(entries), &mut check);
+    let queues = queues(entries);
+    let waited = wait_for(&queues, deadline, &|| patience(entries), &mut check);
     let waited = waited.map_err(|errno| match errno {
         Errno::RESTART => Errno::RESTART_NO_HANDLER,
         other => other,
@@ -71,11 +81,11 @@ pub(crate) fn with_mask(mask: LinearAddress, size: u64, wait: impl FnOnce() -> R
         return Err(Errno::EINVAL);
     }
     let mask = uaccess::read_u64(mask)?;
-    current().signals.lock().set_temporary_mask(mask);
+    signal::set_temporary_mask(mask);
     let result = wait();
     if !matches!(result, Err(Errno::RESTART | Errno::RESTART_NO_HANDLER)) {
         // An interrupting signal is delivered with the mask that let it in.
-        current().signals.lock().restore_mask();
+        signal::restore_mask();
     }
     result
 }

@@ -9,7 +9,7 @@ use guest_kernel::fs::proc::RELEASE;
 use guest_kernel::process::current;
 use guest_kernel::signal::SignalInfo;
 use guest_kernel::time::processor;
-use guest_kernel::{Errno, Result, random, uaccess};
+use guest_kernel::{Errno, Result, random, thread, uaccess};
 use linux_raw_sys::{general as raw, prctl as raw_prctl};
 
 use crate::argument::Flags;
@@ -387,12 +387,12 @@ pub fn prctl(option: u32, arg2: u64, _arg3: u64, _arg4: u64, _arg5: u64) -> Retu
             name.iter_mut()
                 .zip(text.iter().take(15))
                 .for_each(|(to, from)| *to = *from);
-            current().program.lock().name = text.into_iter().take(15).collect();
+            *thread::current().name.lock() = text.into_iter().take(15).collect();
             Ok(0)
         }
         raw_prctl::PR_GET_NAME => {
             let mut bytes = [0; 16];
-            let name = current().program.lock().name.clone();
+            let name = thread::current().name.lock().clone();
             bytes
                 .iter_mut()
                 .zip(name.iter().take(15))
@@ -427,35 +427,15 @@ pub fn arch_prctl(code: u32, addr: u64) -> Return {
         ARCH_SET_FS if addr >= guest_abi::layout::APP_END => Err(Errno::EPERM),
         ARCH_SET_FS => {
             platform().set_tls_base(addr);
-            TLS_BASE.store(addr, Ordering::Relaxed);
             Ok(0)
         }
         ARCH_GET_FS => {
-            uaccess::write(
-                LinearAddress(addr),
-                &TLS_BASE.load(Ordering::Relaxed).to_le_bytes(),
-            )?;
+            let base = platform().tls_base();
+            uaccess::write(LinearAddress(addr), &base.to_le_bytes())?;
             Ok(0)
         }
         ARCH_SET_GS => Err(Errno::EPERM),
         _ => Err(Errno::EINVAL),
-    }
-}
-
-static TLS_BASE: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
-
-/// `set_tid_address`.
-pub fn set_tid_address(tidptr: LinearAddress) -> Return {
-    *current().clear_tid.lock() = tidptr;
-    getpid()
-}
-
-/// `set_robust_list`: with one thread there is nobody to tell.
-pub fn set_robust_list(_head: LinearAddress, length: u64) -> Return {
-    if length == 24 {
-        Ok(0)
-    } else {
-        Err(Errno::EINVAL)
     }
 }
 
@@ -528,22 +508,6 @@ pub fn fork() -> Return {
     trace::unknown(57)
 }
 
-/// `clone`: neither threads nor processes so far.
-pub fn clone(
-    _flags: u64,
-    _stack: LinearAddress,
-    _parent_tid: LinearAddress,
-    _child_tid: LinearAddress,
-    _tls: u64,
-) -> Return {
-    trace::unknown(56)
-}
-
-/// `clone3`.
-pub fn clone3(_args: LinearAddress, _size: u64) -> Return {
-    trace::unknown(435)
-}
-
 /// `wait4`: there are no children.
 pub fn wait4(
     _pid: i32,
@@ -590,8 +554,8 @@ pub fn ptrace(_request: u64, _pid: i32, _addr: LinearAddress, _data: LinearAddre
     Err(Errno::EPERM)
 }
 
-/// `exit` and `exit_group`.
-pub fn exit(status: i32) -> Return {
+/// `exit_group`; `exit` of the last thread.
+pub fn exit_group(status: i32) -> Return {
     flush();
     if dispatch::is_tracing() {
         trace::ended(Ok(status as u8));

@@ -1,102 +1,138 @@
-//! Scheduling and futexes, for one thread on one processor.
+//! Scheduling: affinities, policies, nice values.
 
-use guest_hal::{LinearAddress, time as clock};
-use guest_kernel::{Errno, Result, uaccess, wait};
+use alloc::sync::Arc;
+
+use guest_hal::{LinearAddress, platform};
+use guest_kernel::process::{current, limit};
+use guest_kernel::sched::{self, PRIORITY_MAX, Policy};
+use guest_kernel::thread::{self, Thread};
+use guest_kernel::{Errno, Result, uaccess};
 
 use crate::argument::Flags;
 use crate::{Return, time};
 
 /// Bytes of a processor mask the kernel has.
 const MASK_SIZE: u64 = 8;
-const FUTEX_WAIT: u32 = 0;
-const FUTEX_WAKE: u32 = 1;
-const FUTEX_REQUEUE: u32 = 3;
-const FUTEX_CMP_REQUEUE: u32 = 4;
-const FUTEX_WAIT_BITSET: u32 = 9;
-const FUTEX_WAKE_BITSET: u32 = 10;
-const FUTEX_CLOCK_REALTIME: u32 = 256;
-const FUTEX_COMMAND: u32 = 127;
-/// `SCHED_OTHER`, `SCHED_FIFO`, `SCHED_RR`, `SCHED_BATCH`, `SCHED_IDLE`.
-const POLICIES: [i32; 5] = [0, 1, 2, 3, 5];
+/// `SCHED_RESET_ON_FORK`, which means processes.
+const RESET_ON_FORK: i32 = 0x4000_0000;
 
-fn check_pid(pid: i32) -> Result<()> {
+/// A thread by number; zero is the caller.
+fn thread_of(pid: i32) -> Result<Arc<Thread>> {
     match pid {
+        0 => Ok(thread::current()),
         pid if pid < 0 => Err(Errno::EINVAL),
-        0 => Ok(()),
-        pid if pid == guest_kernel::process::current().pid as i32 => Ok(()),
-        _ => Err(Errno::ESRCH),
+        pid => current().thread(pid as u32).ok_or(Errno::ESRCH),
     }
 }
 
 /// `sched_yield`.
 pub fn sched_yield() -> Return {
+    sched::yield_now();
     Ok(0)
+}
+
+/// The virtual CPUs there are, a bit each.
+fn all_vcpus() -> u64 {
+    u64::MAX >> (64 - sched::vcpus())
 }
 
 /// `sched_getaffinity`.
 pub fn sched_getaffinity(pid: i32, cpusetsize: u64, mask: LinearAddress) -> Return {
-    check_pid(pid)?;
+    let thread = thread_of(pid)?;
     if cpusetsize < MASK_SIZE || !cpusetsize.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    uaccess::write(mask, &1u64.to_le_bytes())?;
+    let affinity = thread.scheduling().affinity & all_vcpus();
+    uaccess::write(mask, &affinity.to_le_bytes())?;
     Ok(MASK_SIZE)
 }
 
 /// `sched_setaffinity`.
 pub fn sched_setaffinity(pid: i32, cpusetsize: u64, mask: LinearAddress) -> Return {
-    check_pid(pid)?;
-    let mut byte = [0];
-    if cpusetsize > 0 {
-        uaccess::read(mask, &mut byte)?;
+    let thread = thread_of(pid)?;
+    let mut bytes = [0; MASK_SIZE as usize];
+    let length = cpusetsize.min(MASK_SIZE) as usize;
+    uaccess::read(mask, bytes.get_mut(..length).unwrap_or_default())?;
+    let affinity = u64::from_le_bytes(bytes) & all_vcpus();
+    if affinity == 0 {
+        return Err(Errno::EINVAL);
     }
-    if byte[0] & 1 == 0 {
-        Err(Errno::EINVAL)
-    } else {
-        Ok(0)
+    sched::set_affinity(&thread, affinity);
+    Ok(0)
+}
+
+const fn policy_of(number: i32) -> Option<Policy> {
+    match number {
+        0 => Some(Policy::Other),
+        1 => Some(Policy::Fifo),
+        2 => Some(Policy::RoundRobin),
+        3 => Some(Policy::Batch),
+        5 => Some(Policy::Idle),
+        _ => None,
     }
 }
 
 /// `sched_getscheduler`.
 pub fn sched_getscheduler(pid: i32) -> Return {
-    check_pid(pid)?;
+    Ok(thread_of(pid)?.scheduling().policy as u64)
+}
+
+/// Whether the process may have threads of a real-time priority.
+fn may_have(priority: u8) -> bool {
+    let limits = current().limits.lock();
+    let (allowed, _) = limits.get(limit::RTPRIO).copied().unwrap_or_default();
+    u64::from(priority) <= allowed
+}
+
+fn set_policy(thread: &Thread, policy: Policy, priority: u32) -> Return {
+    let is_real_time = matches!(policy, Policy::Fifo | Policy::RoundRobin);
+    let range = if is_real_time {
+        1..=u32::from(PRIORITY_MAX)
+    } else {
+        0..=0
+    };
+    if !range.contains(&priority) {
+        return Err(Errno::EINVAL);
+    }
+    let priority = priority as u8;
+    let before = thread.scheduling();
+    let raises = is_real_time && (!before.is_real_time || priority > before.priority);
+    if raises && !may_have(priority) {
+        return Err(Errno::EPERM);
+    }
+    sched::set_policy(thread, policy, priority);
     Ok(0)
 }
 
 /// `sched_setscheduler`.
 pub fn sched_setscheduler(pid: i32, policy: i32, param: LinearAddress) -> Return {
-    check_pid(pid)?;
     let priority = uaccess::read_u32(param)?;
-    match policy {
-        0 | 3 | 5 if priority == 0 => Ok(0),
-        1 | 2 => Err(Errno::EPERM),
-        _ => Err(Errno::EINVAL),
-    }
+    let thread = thread_of(pid)?;
+    let policy = policy_of(policy & !RESET_ON_FORK).ok_or(Errno::EINVAL)?;
+    set_policy(&thread, policy, priority)
 }
 
 /// `sched_getparam`.
 pub fn sched_getparam(pid: i32, param: LinearAddress) -> Return {
-    check_pid(pid)?;
-    uaccess::write(param, &0u32.to_le_bytes())?;
+    let priority = u32::from(thread_of(pid)?.scheduling().priority);
+    uaccess::write(param, &priority.to_le_bytes())?;
     Ok(0)
 }
 
 /// `sched_setparam`.
 pub fn sched_setparam(pid: i32, param: LinearAddress) -> Return {
-    check_pid(pid)?;
-    if uaccess::read_u32(param)? == 0 {
-        Ok(0)
-    } else {
-        Err(Errno::EINVAL)
-    }
+    let priority = uaccess::read_u32(param)?;
+    let thread = thread_of(pid)?;
+    let policy = thread.scheduling().policy;
+    set_policy(&thread, policy, priority)
 }
 
 /// `sched_get_priority_max`.
 pub fn sched_get_priority_max(policy: i32) -> Return {
-    match policy {
-        1 | 2 => Ok(99),
-        policy if POLICIES.contains(&policy) => Ok(0),
-        _ => Err(Errno::EINVAL),
+    match policy_of(policy) {
+        Some(Policy::Fifo | Policy::RoundRobin) => Ok(u64::from(PRIORITY_MAX)),
+        Some(_) => Ok(0),
+        None => Err(Errno::EINVAL),
     }
 }
 
@@ -107,96 +143,72 @@ pub fn sched_get_priority_min(policy: i32) -> Return {
 
 /// `sched_rr_get_interval`.
 pub fn sched_rr_get_interval(pid: i32, tp: LinearAddress) -> Return {
-    check_pid(pid)?;
-    time::write_timespec(tp, guest_hal::Nanos(4_000_000))?;
+    thread_of(pid)?;
+    time::write_timespec(tp, sched::SLICE)?;
     Ok(0)
 }
 
-/// `getpriority`: as the call returns it, 20 minus the nice value.
-pub fn getpriority(which: i32, _who: i32) -> Return {
-    if (0..=2).contains(&which) {
-        Ok(20)
-    } else {
-        Err(Errno::EINVAL)
-    }
-}
-
-/// `setpriority`: accepted; one thread has nobody to be nice to.
-pub fn setpriority(which: i32, _who: i32, _prio: i32) -> Return {
-    if (0..=2).contains(&which) {
-        Ok(0)
-    } else {
-        Err(Errno::EINVAL)
-    }
-}
-
-/// `getcpu`.
-pub fn getcpu(cpu: LinearAddress, node: LinearAddress) -> Return {
-    for out in [cpu, node] {
-        if out.0 != 0 {
-            uaccess::write(out, &0u32.to_le_bytes())?;
-        }
-    }
-    Ok(0)
-}
-
-/// `membarrier`: one processor sees its own writes in order.
-pub fn membarrier(cmd: i32, _flags: Flags, _cpu_id: i32) -> Return {
-    const SUPPORTED: i32 = 0x1ff;
-    match cmd {
-        0 => Ok(SUPPORTED as u64),
-        cmd if cmd & !SUPPORTED == 0 && cmd.count_ones() == 1 => Ok(0),
+/// The threads that `getpriority` and `setpriority` mean: of one number, or all.
+fn threads_of(which: i32, who: i32) -> Result<alloc::vec::Vec<Arc<Thread>>> {
+    let process = current();
+    match which {
+        0 => Ok(alloc::vec![thread_of(who).map_err(|_| Errno::ESRCH)?]),
+        1 | 2 => Ok(process.threads.lock().values().cloned().collect()),
         _ => Err(Errno::EINVAL),
     }
 }
 
-/// `futex`. With one thread nobody can wake another; waiting lasts until the time-out or
-/// a signal.
-pub fn futex(
-    uaddr: LinearAddress,
-    op: Flags,
-    val: u32,
-    timeout: LinearAddress,
-    _uaddr2: LinearAddress,
-    val3: u32,
-) -> Return {
-    if !uaddr.0.is_multiple_of(4) {
-        return Err(Errno::EINVAL);
-    }
-    match op.0 & FUTEX_COMMAND {
-        FUTEX_WAKE | FUTEX_REQUEUE | FUTEX_WAKE_BITSET => Ok(0),
-        FUTEX_CMP_REQUEUE if uaccess::read_u32(uaddr)? != val3 => Err(Errno::EAGAIN),
-        FUTEX_CMP_REQUEUE => Ok(0),
-        FUTEX_WAIT => futex_wait(uaddr, val, time::deadline_after(timeout)?),
-        FUTEX_WAIT_BITSET => {
-            let deadline = absolute_deadline(timeout, op.0 & FUTEX_CLOCK_REALTIME != 0)?;
-            futex_wait(uaddr, val, deadline)
+/// `getpriority`: as the call returns it, 20 minus the nice value.
+pub fn getpriority(which: i32, who: i32) -> Return {
+    let threads = threads_of(which, who)?;
+    let nice = threads.iter().map(|thread| thread.scheduling().nice).min();
+    nice.map(|nice| (20 - i64::from(nice)) as u64)
+        .ok_or(Errno::ESRCH)
+}
+
+/// `setpriority`.
+pub fn setpriority(which: i32, who: i32, prio: i32) -> Return {
+    let nice = prio.clamp(-20, 19) as i8;
+    let threads = threads_of(which, who)?;
+    let (allowed, _) = current()
+        .limits
+        .lock()
+        .get(limit::NICE)
+        .copied()
+        .unwrap_or_default();
+    let is_root = current().credentials.lock().is_root();
+    for thread in threads {
+        let raises = nice < thread.scheduling().nice;
+        if raises && !is_root && (20 - i64::from(nice)) as u64 > allowed {
+            return Err(Errno::EACCES);
         }
-        _ => Err(Errno::ENOSYS),
+        sched::set_nice(&thread, nice);
     }
+    Ok(0)
 }
 
-fn absolute_deadline(timeout: LinearAddress, realtime: bool) -> Result<Option<guest_hal::Nanos>> {
-    if timeout.0 == 0 {
-        return Ok(None);
+/// `getcpu`.
+pub fn getcpu(cpu: LinearAddress, node: LinearAddress) -> Return {
+    for (out, number) in [(cpu, platform().vcpu() as u32), (node, 0)] {
+        if out.0 != 0 {
+            uaccess::write(out, &number.to_le_bytes())?;
+        }
     }
-    let at = time::read_timespec(timeout)?;
-    let now = if realtime {
-        clock::realtime()
-    } else {
-        clock::monotonic()
-    };
-    Ok(Some(
-        clock::monotonic().saturating_add(at.saturating_sub(now)),
-    ))
+    Ok(0)
 }
 
-fn futex_wait(uaddr: LinearAddress, val: u32, deadline: Option<guest_hal::Nanos>) -> Return {
-    if uaccess::read_u32(uaddr)? != val {
-        return Err(Errno::EAGAIN);
-    }
-    match wait::until(deadline, &mut || None::<()>)? {
-        Some(()) => Ok(0),
-        None => Err(Errno::ETIMEDOUT),
+/// `membarrier`: interrupts every virtual CPU that runs the program, which is a barrier there.
+pub fn membarrier(cmd: i32, _flags: Flags, _cpu_id: i32) -> Return {
+    const SUPPORTED: i32 = 0x1ff;
+    match cmd {
+        0 => Ok(SUPPORTED as u64),
+        cmd if cmd & !SUPPORTED == 0 && cmd.count_ones() == 1 => {
+            // Registrations change nothing.
+            if cmd & (1 | 2 | 8 | 32 | 128) != 0 {
+                sched::interrupt_others()?;
+            }
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL),
     }
 }

@@ -4,11 +4,9 @@
 use alloc::vec::Vec;
 
 use guest_hal::fpu::{self, FpuState};
-use guest_hal::sync::Mutex;
 use guest_hal::{LinearAddress, UserContext};
-use guest_kernel::process::current;
-use guest_kernel::signal::{Action, AlternateStack, SignalInfo, bit};
-use guest_kernel::{Errno, Result, uaccess};
+use guest_kernel::signal::{self, Action, AlternateStack, SignalInfo, bit};
+use guest_kernel::{Errno, Result, thread, uaccess};
 
 /// Bytes the compiler may use below the stack pointer.
 const RED_ZONE: u64 = 128;
@@ -39,9 +37,6 @@ const SS_AUTODISARM: u32 = 1 << 31;
 const SS_ONSTACK: u32 = 1;
 const SS_DISABLE: u32 = 2;
 
-/// What the processor said of the last fault, for the frame: error, vector, address.
-pub(crate) static LAST_FAULT: Mutex<[u64; 3]> = Mutex::new([0; 3]);
-
 /// Makes `context` run a handler for `info`.
 ///
 /// # Errors
@@ -51,9 +46,9 @@ pub(crate) fn enter_handler(
     info: SignalInfo,
     action: Action,
 ) -> Result<()> {
-    let process = current();
+    let thread = thread::current();
     let (alternate, mask) = {
-        let mut signals = process.signals.lock();
+        let mut signals = thread.signals.lock();
         (signals.alternate, signals.take_saved_mask())
     };
     let top = stack_top(context, action, alternate);
@@ -95,16 +90,17 @@ fn stack_top(context: &UserContext, action: Action, alternate: AlternateStack) -
 }
 
 fn update_mask(number: u32, action: Action, mask: u64) {
-    let mut signals = current().signals.lock();
     let own = if action.flags & SA_NODEFER == 0 {
         bit(number)
     } else {
         0
     };
-    signals.set_blocked(mask | action.mask | own);
+    signal::set_blocked(mask | action.mask | own);
     if action.flags & SA_RESETHAND != 0 {
-        signals.set_action(number, Action::default());
+        signal::set_action(number, Action::default());
     }
+    let thread = thread::current();
+    let mut signals = thread.signals.lock();
     if signals.alternate.flags & SS_AUTODISARM != 0 {
         signals.alternate = AlternateStack::default();
     }
@@ -173,7 +169,7 @@ fn frame_bytes(
     ];
     general.into_iter().for_each(&mut put);
     put(c.cs | c.ss << 48);
-    let [error, vector, address] = *LAST_FAULT.lock();
+    let [error, vector, address] = *thread::current().last_fault.lock();
     [error, vector, mask, address, state_address]
         .into_iter()
         .for_each(&mut put);
@@ -266,8 +262,9 @@ pub(crate) fn leave_handler(context: &mut UserContext) -> Result<()> {
         ..*context
     };
     restore_state(state)?;
-    let mut signals = current().signals.lock();
-    signals.set_blocked(mask);
+    signal::set_blocked(mask);
+    let thread = thread::current();
+    let mut signals = thread.signals.lock();
     let flags = stack_state as u32;
     if flags & SS_DISABLE == 0 || flags & SS_AUTODISARM != 0 {
         signals.alternate = AlternateStack {

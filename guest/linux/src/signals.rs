@@ -1,8 +1,11 @@
 //! Signals.
 
+use alloc::sync::Arc;
+
 use guest_hal::LinearAddress;
 use guest_kernel::process::current;
-use guest_kernel::signal::{Action, AlternateStack, COUNT, SignalInfo, UNBLOCKABLE, bit};
+use guest_kernel::signal::{self, Action, AlternateStack, COUNT, SignalInfo, UNBLOCKABLE, bit};
+use guest_kernel::thread::{self, Thread};
 use guest_kernel::{Errno, Result, uaccess, wait};
 
 use crate::{Return, signal_frame, time};
@@ -50,7 +53,7 @@ pub fn rt_sigaction(
     };
     let old = current().signals.lock().action(signum);
     if let Some(new) = new {
-        current().signals.lock().set_action(signum, new);
+        signal::set_action(signum, new);
     }
     if oldact.0 != 0 {
         let words = [old.handler, old.flags, old.restorer, old.mask];
@@ -84,7 +87,7 @@ pub fn rt_sigprocmask(
     } else {
         Some(uaccess::read_u64(set)?)
     };
-    let old = current().signals.lock().blocked();
+    let old = thread::current().signals.lock().blocked();
     if let Some(new) = new {
         let mask = match how {
             0 => old | new,
@@ -92,7 +95,7 @@ pub fn rt_sigprocmask(
             2 => new,
             _ => return Err(Errno::EINVAL),
         };
-        current().signals.lock().set_blocked(mask);
+        signal::set_blocked(mask);
     }
     if oldset.0 != 0 {
         uaccess::write(oldset, &old.to_le_bytes())?;
@@ -105,8 +108,10 @@ pub fn rt_sigpending(set: LinearAddress, sigsetsize: u64) -> Return {
     if sigsetsize > 8 {
         return Err(Errno::EINVAL);
     }
-    let signals = current().signals.lock();
-    let mask = signals.pending_mask() & signals.blocked();
+    let thread = thread::current();
+    let signals = thread.signals.lock();
+    let pending = signals.pending.mask() | current().signals.lock().pending.mask();
+    let mask = pending & signals.blocked();
     drop(signals);
     let bytes = mask.to_le_bytes();
     uaccess::write(set, bytes.get(..sigsetsize as usize).unwrap_or_default())?;
@@ -117,13 +122,13 @@ pub fn rt_sigpending(set: LinearAddress, sigsetsize: u64) -> Return {
 pub fn rt_sigsuspend(mask: LinearAddress, sigsetsize: u64) -> Return {
     check_set_size(sigsetsize)?;
     let mask = uaccess::read_u64(mask)?;
-    current().signals.lock().set_temporary_mask(mask);
+    signal::set_temporary_mask(mask);
     pause()
 }
 
 /// `pause`.
 pub fn pause() -> Return {
-    match wait::until(None, &mut || None::<u64>) {
+    match wait::until(&[], None, &mut || None::<u64>) {
         Err(Errno::RESTART) => Err(Errno::RESTART_NO_HANDLER),
         Err(error) => Err(error),
         Ok(_) => Err(Errno::EINTR),
@@ -140,10 +145,8 @@ pub fn rt_sigtimedwait(
     check_set_size(sigsetsize)?;
     let set = uaccess::read_u64(set)? & !UNBLOCKABLE;
     let deadline = time::deadline_after(timeout)?;
-    let taken = wait::until(deadline, &mut || {
-        guest_kernel::signal::collect();
-        current().signals.lock().take_from(set)
-    });
+    let queues = [&current().signal_queue];
+    let taken = wait::until(&queues, deadline, &mut || signal::take_from(set));
     let taken = taken.map_err(|_| Errno::EINTR)?.ok_or(Errno::EAGAIN)?;
     if info.0 != 0 {
         uaccess::write(info, &info_bytes(&taken))?;
@@ -169,15 +172,15 @@ fn info_bytes(info: &SignalInfo) -> [u8; 128] {
 }
 
 /// `sigaltstack`.
-pub fn sigaltstack(ss: LinearAddress, old_ss: LinearAddress) -> Return {
-    let stack_pointer = crate::dispatch::stack_pointer();
-    let old = current().signals.lock().alternate;
+pub(crate) fn sigaltstack(ss: LinearAddress, old_ss: LinearAddress, stack_pointer: u64) -> Return {
+    let thread = thread::current();
+    let old = thread.signals.lock().alternate;
     if ss.0 != 0 {
         let new = read_stack(ss)?;
         if old.size != 0 && old.contains(stack_pointer) && old.flags & SS_AUTODISARM == 0 {
             return Err(Errno::EPERM);
         }
-        current().signals.lock().alternate = new;
+        thread.signals.lock().alternate = new;
     }
     if old_ss.0 != 0 {
         let flags = signal_frame::stack_flags(old, stack_pointer);
@@ -210,33 +213,47 @@ fn is_us(pid: i32) -> bool {
     pid == own || pid == 0 || pid == -own || pid == -1
 }
 
-fn post(signal: u32, code: i32, exists: bool) -> Return {
-    if signal > COUNT {
-        return Err(Errno::EINVAL);
-    }
-    if !exists {
-        return Err(Errno::ESRCH);
-    }
-    if signal != 0 {
-        let process = current();
-        let [uid, ..] = process.credentials.lock().uid;
-        let info = SignalInfo::sent(signal, code, process.pid, uid, 0);
-        process.signals.lock().post(info);
-    }
-    Ok(0)
+/// What a signal sent by the program comes with.
+fn sent(signal: u32, code: i32) -> SignalInfo {
+    let process = current();
+    let [uid, ..] = process.credentials.lock().uid;
+    SignalInfo::sent(signal, code, process.pid, uid, 0)
 }
 
 /// `kill`.
 pub fn kill(pid: i32, sig: u32) -> Return {
-    post(sig, SI_USER, is_us(pid))
+    if sig > COUNT {
+        return Err(Errno::EINVAL);
+    }
+    if !is_us(pid) {
+        return Err(Errno::ESRCH);
+    }
+    if sig != 0 {
+        signal::post(current(), sent(sig, SI_USER));
+    }
+    Ok(0)
+}
+
+/// A thread of the process by number.
+fn thread_of(tid: i32) -> Result<Arc<Thread>> {
+    let tid = u32::try_from(tid).map_err(|_| Errno::EINVAL)?;
+    current().thread(tid).ok_or(Errno::ESRCH)
+}
+
+fn post_to(tid: i32, info: SignalInfo) -> Return {
+    if tid <= 0 || info.number > COUNT {
+        return Err(Errno::EINVAL);
+    }
+    let thread = thread_of(tid)?;
+    if info.number != 0 {
+        signal::post_to(&thread, info);
+    }
+    Ok(0)
 }
 
 /// `tkill`.
 pub fn tkill(tid: i32, sig: u32) -> Return {
-    if tid <= 0 {
-        return Err(Errno::EINVAL);
-    }
-    post(sig, SI_TKILL, tid == current().pid as i32)
+    post_to(tid, sent(sig, SI_TKILL))
 }
 
 /// `tgkill`.
@@ -244,40 +261,41 @@ pub fn tgkill(tgid: i32, tid: i32, sig: u32) -> Return {
     if tgid <= 0 || tid <= 0 {
         return Err(Errno::EINVAL);
     }
-    let own = current().pid as i32;
-    post(sig, SI_TKILL, tgid == own && tid == own)
-}
-
-/// `rt_sigqueueinfo`.
-pub fn rt_sigqueueinfo(pid: i32, sig: u32, info: LinearAddress) -> Return {
-    if sig > COUNT {
-        return Err(Errno::EINVAL);
-    }
-    let mut bytes = [0; 40];
-    uaccess::read(info, &mut bytes)?;
-    if pid != current().pid as i32 {
+    if tgid != current().pid as i32 {
         return Err(Errno::ESRCH);
     }
-    if sig == 0 {
-        return Ok(0);
-    }
-    let [_, _, code, _] = [0, 4, 8, 12].map(|at| {
-        bytes
-            .get(at..)
-            .and_then(|rest| rest.first_chunk())
-            .copied()
-            .map_or(0, i32::from_le_bytes)
-    });
+    post_to(tid, sent(sig, SI_TKILL))
+}
+
+/// What `rt_sigqueueinfo` and its like send.
+fn queued(sig: u32, info: LinearAddress) -> Result<SignalInfo> {
+    let mut bytes = [0; 40];
+    uaccess::read(info, &mut bytes)?;
+    let code = bytes.get(8..).and_then(|rest| rest.first_chunk());
     let mut payload = [0; 24];
     payload
         .iter_mut()
         .zip(bytes.iter().skip(16))
         .for_each(|(to, from)| *to = *from);
-    current().signals.lock().post(SignalInfo {
+    Ok(SignalInfo {
         number: sig,
-        code,
+        code: code.copied().map_or(0, i32::from_le_bytes),
         payload,
-    });
+    })
+}
+
+/// `rt_sigqueueinfo`.
+pub fn rt_sigqueueinfo(pid: i32, sig: u32, info: LinearAddress) -> Return {
+    let info = queued(sig, info)?;
+    if sig > COUNT {
+        return Err(Errno::EINVAL);
+    }
+    if pid != current().pid as i32 {
+        return Err(Errno::ESRCH);
+    }
+    if sig != 0 {
+        signal::post(current(), info);
+    }
     Ok(0)
 }
 
@@ -286,8 +304,9 @@ pub fn rt_tgsigqueueinfo(tgid: i32, tid: i32, sig: u32, info: LinearAddress) -> 
     if tgid <= 0 || tid <= 0 {
         return Err(Errno::EINVAL);
     }
-    if tgid != tid {
+    let info = queued(sig, info)?;
+    if tgid != current().pid as i32 {
         return Err(Errno::ESRCH);
     }
-    rt_sigqueueinfo(tid, sig, info)
+    post_to(tid, info)
 }

@@ -8,15 +8,13 @@ use core::sync::atomic::Ordering;
 
 use guest_config::MachineConfig;
 use guest_hal::report::{self, End};
-use guest_hal::sync::Mutex;
-use guest_hal::{LinearAddress, UserContext, boot, enter_user};
+use guest_hal::{LinearAddress, UserContext, boot, platform};
 use guest_kernel::exec::{self, ExecError};
 use guest_kernel::fs::{Caller, FileTable, FsContext, fuse::Transport};
 use guest_kernel::mm::AddressSpace;
-use guest_kernel::process::{self, Credentials, Process, ProgramInfo, limit};
-use guest_kernel::signal::Signals;
-use guest_kernel::time::Timers;
-use guest_kernel::{Errno, Result};
+use guest_kernel::process::{self, Beginning, Credentials, Process, limit};
+use guest_kernel::thread::Thread;
+use guest_kernel::{Errno, Result, sched};
 
 use crate::dispatch::{self, Linux};
 use crate::trace;
@@ -47,41 +45,44 @@ pub fn start(config: &MachineConfig, open: &mut dyn FnMut(u32) -> Result<Arc<dyn
         dispatch::start_tracing();
     }
     match load(process, config) {
-        Ok(context) => run(&context),
+        Ok(context) => run(process, &context),
         Err(error) => refuse_program(config, &error),
     }
 }
 
-fn run(context: &UserContext) -> ! {
+fn run(process: &Arc<Process>, context: &UserContext) -> ! {
+    guest_hal::fpu::FpuState::initial().restore();
+    let thread = match Thread::new(process, process.pid, context, 0) {
+        Ok(thread) => thread,
+        Err(errno) => refuse(errno, "no memory for the first thread"),
+    };
+    *thread.name.lock() = process.program.lock().name.clone();
+    process.threads.lock().insert(thread.tid, Arc::clone(&thread));
     guest_hal::set_kernel(&Linux);
     guest_kernel::time::note_start();
+    platform().start_others();
+    sched::start(&thread);
+    drop(thread);
     let page = report::counters();
     page.first_instruction_tsc
         .store(guest_hal::time::tsc(), Ordering::Relaxed);
-    guest_hal::fpu::FpuState::initial().restore();
-    enter_user(context)
+    sched::run()
 }
 
 fn first_process(config: &MachineConfig, fs: FsContext, files: FileTable) -> Process {
-    Process {
+    Process::new(Beginning {
         pid: FIRST_PID,
-        memory: Mutex::new(AddressSpace::new(
-            LinearAddress(0),
-            boot::info().memory_limit,
-        )),
-        files: Mutex::new(files),
-        fs: Mutex::new(fs),
-        credentials: Mutex::new(Credentials {
+        memory: AddressSpace::new(LinearAddress(0), boot::info().memory_limit),
+        files,
+        fs,
+        credentials: Credentials {
             uid: [config.user; 3],
             gid: [config.group; 3],
             groups: config.groups.clone(),
-        }),
-        signals: Mutex::new(Signals::ignoring(config.ignored_signals)),
-        timers: Mutex::new(Timers::default()),
-        limits: Mutex::new(limits(config)),
-        program: Mutex::new(ProgramInfo::default()),
-        clear_tid: Mutex::new(LinearAddress(0)),
-    }
+        },
+        ignored_signals: config.ignored_signals,
+        limits: limits(config),
+    })
 }
 
 fn limits(config: &MachineConfig) -> [(u64, u64); 16] {

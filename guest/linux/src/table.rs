@@ -1,7 +1,7 @@
 //! Every system call that is served: number, name, arguments, function.
 //!
 //! The dispatch, the trace and the coverage table (`docs/linux-abi.md`) come from here.
-//! `rt_sigreturn` alone is served in `dispatch`, since it replaces the registers.
+//! Calls that are about the program's registers are served in `dispatch`.
 
 use core::fmt;
 
@@ -9,8 +9,8 @@ use guest_hal::LinearAddress;
 
 use crate::argument::{Argument, DirFd, Flags, Mode, PathAddress};
 use crate::{
-    Return, copy, descriptor, directory, epoll, event, file, ioctl, lock, memory, mount, path,
-    pipe, poll, process, scheduling, select, signals, stat, time, xattr,
+    Return, copy, descriptor, directory, epoll, event, file, futex, ioctl, lock, memory, mount,
+    path, pipe, poll, process, scheduling, select, signals, stat, threads, time, xattr,
 };
 
 /// One row of the table.
@@ -147,10 +147,9 @@ system_calls! {
     40 sendfile(out_fd: i32, in_fd: i32, offset: LinearAddress, count: u64) => copy::sendfile;
     41 socket(domain: i32, kind: i32, protocol: i32) => process::socket;
     53 socketpair(domain: i32, kind: i32, protocol: i32, sv: LinearAddress) => process::socketpair;
-    56 clone(flags: u64, stack: LinearAddress, parent_tid: LinearAddress, child_tid: LinearAddress, tls: u64) => process::clone;
     57 fork() => process::fork;
     58 vfork() => process::fork;
-    60 exit(status: i32) => process::exit;
+    60 exit(status: i32) => threads::exit;
     61 wait4(pid: i32, wstatus: LinearAddress, options: Flags, rusage: LinearAddress) => process::wait4;
     62 kill(pid: i32, sig: u32) => signals::kill;
     63 uname(buf: LinearAddress) => process::uname;
@@ -212,7 +211,6 @@ system_calls! {
     128 rt_sigtimedwait(set: LinearAddress, info: LinearAddress, timeout: LinearAddress, sigsetsize: u64) => signals::rt_sigtimedwait;
     129 rt_sigqueueinfo(pid: i32, sig: u32, info: LinearAddress) => signals::rt_sigqueueinfo;
     130 rt_sigsuspend(mask: LinearAddress, sigsetsize: u64) => signals::rt_sigsuspend;
-    131 sigaltstack(ss: LinearAddress, old_ss: LinearAddress) => signals::sigaltstack;
     132 utime(filename: PathAddress, times: LinearAddress) => stat::utime;
     133 mknod(pathname: PathAddress, mode: Mode, dev: u64) => path::mknod;
     135 personality(persona: u64) => process::personality;
@@ -241,7 +239,7 @@ system_calls! {
     165 mount(source: PathAddress, target: PathAddress, filesystemtype: PathAddress, mountflags: u64, data: LinearAddress) => mount::mount;
     166 umount2(target: PathAddress, flags: Flags) => mount::umount2;
     170 sethostname(name: LinearAddress, length: u64) => process::sethostname;
-    186 gettid() => process::getpid;
+    186 gettid() => threads::gettid;
     187 readahead(fd: i32, offset: i64, count: u64) => file::readahead;
     188 setxattr(path: PathAddress, name: LinearAddress, value: LinearAddress, size: u64, flags: Flags) => xattr::setxattr;
     189 lsetxattr(path: PathAddress, name: LinearAddress, value: LinearAddress, size: u64, flags: Flags) => xattr::lsetxattr;
@@ -257,12 +255,12 @@ system_calls! {
     199 fremovexattr(fd: i32, name: LinearAddress) => xattr::fremovexattr;
     200 tkill(tid: i32, sig: u32) => signals::tkill;
     201 time(tloc: LinearAddress) => time::time;
-    202 futex(uaddr: LinearAddress, op: Flags, val: u32, timeout: LinearAddress, uaddr2: LinearAddress, val3: u32) => scheduling::futex;
+    202 futex(uaddr: LinearAddress, op: Flags, val: u32, timeout: LinearAddress, uaddr2: LinearAddress, val3: u32) => futex::futex;
     203 sched_setaffinity(pid: i32, cpusetsize: u64, mask: LinearAddress) => scheduling::sched_setaffinity;
     204 sched_getaffinity(pid: i32, cpusetsize: u64, mask: LinearAddress) => scheduling::sched_getaffinity;
     213 epoll_create(size: i32) => epoll::epoll_create;
     217 getdents64(fd: i32, dirp: LinearAddress, count: u32) => directory::getdents64;
-    218 set_tid_address(tidptr: LinearAddress) => process::set_tid_address;
+    218 set_tid_address(tidptr: LinearAddress) => threads::set_tid_address;
     221 fadvise64(fd: i32, offset: i64, length: i64, advice: u32) => file::fadvise64;
     222 timer_create(clockid: i32, sevp: LinearAddress, timerid: LinearAddress) => time::timer_create;
     223 timer_settime(timerid: i32, flags: Flags, new_value: LinearAddress, old_value: LinearAddress) => time::timer_settime;
@@ -273,7 +271,7 @@ system_calls! {
     228 clock_gettime(clockid: i32, tp: LinearAddress) => time::clock_gettime;
     229 clock_getres(clockid: i32, res: LinearAddress) => time::clock_getres;
     230 clock_nanosleep(clockid: i32, flags: Flags, request: LinearAddress, remain: LinearAddress) => time::clock_nanosleep;
-    231 exit_group(status: i32) => process::exit;
+    231 exit_group(status: i32) => process::exit_group;
     232 epoll_wait(epfd: i32, events: LinearAddress, maxevents: i32, timeout: i32) => epoll::epoll_wait;
     233 epoll_ctl(epfd: i32, op: u32, fd: i32, event: LinearAddress) => epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: u32) => signals::tgkill;
@@ -294,7 +292,8 @@ system_calls! {
     269 faccessat(dirfd: DirFd, pathname: PathAddress, mode: Flags) => stat::faccessat;
     270 pselect6(nfds: i32, readfds: LinearAddress, writefds: LinearAddress, exceptfds: LinearAddress, timeout: LinearAddress, sigmask: LinearAddress) => select::pselect6;
     271 ppoll(fds: LinearAddress, nfds: u64, tmo_p: LinearAddress, sigmask: LinearAddress, sigsetsize: u64) => poll::ppoll;
-    273 set_robust_list(head: LinearAddress, length: u64) => process::set_robust_list;
+    273 set_robust_list(head: LinearAddress, length: u64) => threads::set_robust_list;
+    274 get_robust_list(pid: i32, head: LinearAddress, length: LinearAddress) => threads::get_robust_list;
     275 splice(fd_in: i32, off_in: LinearAddress, fd_out: i32, off_out: LinearAddress, len: u64, flags: Flags) => copy::splice;
     276 tee(fd_in: i32, fd_out: i32, len: u64, flags: Flags) => copy::tee;
     277 sync_file_range(fd: i32, offset: i64, nbytes: i64, flags: Flags) => file::sync_file_range;
@@ -328,7 +327,6 @@ system_calls! {
     330 pkey_alloc(flags: Flags, access_rights: u64) => memory::pkey_alloc;
     332 statx(dirfd: DirFd, pathname: PathAddress, flags: Flags, mask: Flags, statxbuf: LinearAddress) => stat::statx;
     334 rseq(rseq: LinearAddress, length: u32, flags: Flags, sig: u32) => process::rseq;
-    435 clone3(args: LinearAddress, size: u64) => process::clone3;
     436 close_range(first: u32, last: u32, flags: Flags) => descriptor::close_range;
     437 openat2(dirfd: DirFd, pathname: PathAddress, how: LinearAddress, size: u64) => file::openat2;
     439 faccessat2(dirfd: DirFd, pathname: PathAddress, mode: Flags, flags: Flags) => stat::faccessat2;

@@ -4,7 +4,7 @@ use guest_hal::time as clock;
 use guest_hal::{LinearAddress, Nanos};
 use guest_kernel::process::current;
 use guest_kernel::signal::number;
-use guest_kernel::time::{INTERVAL_TIMERS, Measure, processor};
+use guest_kernel::time::{INTERVAL_TIMERS, Measure, Notice, processor};
 use guest_kernel::{Errno, Result, uaccess, wait};
 use linux_raw_sys::general as raw;
 
@@ -129,7 +129,7 @@ pub fn nanosleep(req: LinearAddress, rem: LinearAddress) -> Return {
 
 /// Sleeps; the time left goes to `rem` when interrupted.
 fn sleep(deadline: Nanos, rem: LinearAddress) -> Return {
-    match wait::until(Some(deadline), &mut || None::<()>) {
+    match wait::until(&[], Some(deadline), &mut || None::<()>) {
         Ok(_) => Ok(0),
         Err(_) => {
             if rem.0 != 0 {
@@ -232,36 +232,45 @@ fn measure_of(clockid: i32) -> Result<Measure> {
     })
 }
 
-/// `timer_create`: with a signal, or without notice. `SIGEV_THREAD` is made of
-/// `SIGEV_THREAD_ID` by the C library, which needs threads.
-pub fn timer_create(clockid: i32, sevp: LinearAddress, timerid: LinearAddress) -> Return {
+/// What a `struct sigevent` asks for. `SIGEV_THREAD` is made of `SIGEV_THREAD_ID` by the C library.
+fn notice(sevp: LinearAddress) -> Result<Option<Notice>> {
     const SIGEV_SIGNAL: u32 = 0;
     const SIGEV_NONE: u32 = 1;
     const SIGEV_THREAD_ID: u32 = 4;
+    if sevp.0 == 0 {
+        return Ok(None);
+    }
+    let value = uaccess::read_u64(sevp)?;
+    let word = |at: u64| uaccess::read_u32(LinearAddress(sevp.0.wrapping_add(at)));
+    let (signal, kind, tid) = (word(8)?, word(12)?, word(16)?);
+    let thread = match kind {
+        SIGEV_NONE => return Ok(None),
+        SIGEV_SIGNAL => None,
+        SIGEV_THREAD_ID if current().thread(tid).is_some() => Some(tid),
+        _ => return Err(Errno::EINVAL),
+    };
+    if !(1..=64).contains(&signal) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Some(Notice {
+        signal,
+        value,
+        thread,
+    }))
+}
+
+/// `timer_create`: with a signal, or without notice.
+pub fn timer_create(clockid: i32, sevp: LinearAddress, timerid: LinearAddress) -> Return {
     let measure = measure_of(clockid)?;
-    let event = if sevp.0 == 0 {
-        None
-    } else {
-        let value = uaccess::read_u64(sevp)?;
-        let signal = uaccess::read_u32(LinearAddress(sevp.0 + 8))?;
-        Some((
-            value,
-            signal,
-            uaccess::read_u32(LinearAddress(sevp.0 + 12))?,
-        ))
-    };
-    let notice = match event {
-        None => None,
-        Some((_, _, SIGEV_NONE)) => None,
-        Some((value, signal, SIGEV_SIGNAL | SIGEV_THREAD_ID)) if (1..=64).contains(&signal) => {
-            Some((signal, value))
-        }
-        Some(_) => return Err(Errno::EINVAL),
-    };
+    let notice = notice(sevp)?;
     let made = current().timers.lock().create(measure, notice)?;
-    if event.is_none() {
+    if sevp.0 == 0 {
         let mut timers = current().timers.lock();
-        timers.posix(made as i32)?.notice = Some((number::SIGALRM, made as u64));
+        timers.posix(made as i32)?.notice = Some(Notice {
+            signal: number::SIGALRM,
+            value: made as u64,
+            thread: None,
+        });
     }
     uaccess::write(timerid, &(made as u32).to_le_bytes())?;
     Ok(0)

@@ -1,4 +1,4 @@
-//! How devices and a virtual CPU with Husk's kernel call each other: the monitor's side of
+//! How devices and virtual CPUs with Husk's kernel call each other: the monitor's side of
 //! the pages in [`guest_abi::device`] and [`guest_abi::vcpu`].
 //!
 //! A bell is a counter in shared memory. The one who rings increments it and, if the
@@ -6,7 +6,7 @@
 //! sleeps, since on two processors a look costs 0.1 us and a sleep 15 to 30. How long it
 //! looks adapts to whether looking helped, and is nothing at all on one processor.
 //!
-//! Devices sleep on futexes. How the virtual CPU is woken and interrupted is the engine's
+//! Devices sleep on futexes. How a virtual CPU is woken and interrupted is the engine's
 //! affair: [`Attention`]. Every byte of the pages is the guest's: a wrong count makes it
 //! wait, and nobody else.
 #![forbid(unsafe_code)]
@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use guest_abi::device::{DevicePage, QUEUES_MAX, QueueSlot};
 use guest_abi::layout;
-use guest_abi::vcpu::{PENDING_DEVICE, PENDING_SIGNAL, PENDING_TIMER, VcpuPage};
+use guest_abi::vcpu::{
+    ATTENTION_INTERRUPT, ATTENTION_WAKE, PENDING_DEVICE, PENDING_SIGNAL, PENDING_TIMER, VcpuPage,
+};
 use machine_bus::{Doorbells, SignalLine};
 use machine_memory::{GuestMemory, MemoryError, Page};
 use rustix::thread::futex;
@@ -29,7 +31,8 @@ const LOOK_MAX: Duration = Duration::from_micros(300);
 #[derive(Debug)]
 pub struct Bells {
     devices: Vec<Device>,
-    vcpu: Page<VcpuPage>,
+    /// Not empty; the machine's own words are in the first.
+    vcpus: Vec<Page<VcpuPage>>,
     attention: Box<dyn Attention>,
     ended: AtomicBool,
     processors: u32,
@@ -53,27 +56,31 @@ impl Device {
     }
 }
 
-/// How an engine gets the attention of its virtual CPU.
+/// How an engine gets the attention of its virtual CPUs.
 pub trait Attention: Debug + Send + Sync {
-    /// Wakes it out of its idle wait; `event` is the word on which it waits.
-    fn wake(&self, event: &AtomicU32);
+    /// Wakes one out of its idle wait; `event` is the word on which it waits.
+    fn wake(&self, vcpu: usize, event: &AtomicU32);
 
-    /// Interrupts it while it runs.
-    fn interrupt(&self);
+    /// Interrupts one while it runs.
+    fn interrupt(&self, vcpu: usize);
 
-    /// Stops it where it is, because the monitor is about to be stopped.
+    /// Stops all where they are, because the monitor is about to be stopped.
     fn stop(&self);
 
-    /// Lets it go on.
+    /// Lets them go on.
     fn go_on(&self);
 }
 
 impl Bells {
-    /// The bells in a machine's memory.
+    /// The bells in the memory of a machine with `vcpus` virtual CPUs, at least one.
     ///
     /// # Errors
     /// When the memory ends before the pages do.
-    pub fn new(memory: &GuestMemory, attention: Box<dyn Attention>) -> Result<Self, MemoryError> {
+    pub fn new(
+        memory: &GuestMemory,
+        vcpus: usize,
+        attention: Box<dyn Attention>,
+    ) -> Result<Self, MemoryError> {
         let device = |number: usize| {
             let address = layout::DEVICE_PAGES + number as u64 * layout::PAGE_SIZE;
             memory.page(address).map(|page| Device {
@@ -86,10 +93,15 @@ impl Bells {
             .map(device)
             .collect::<Result<_, _>>()?;
         let processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
-        let vcpu = memory.page(layout::VCPU_PAGES)?;
+        let page = |number: usize| {
+            memory.page(layout::VCPU_PAGES + number as u64 * layout::PAGE_SIZE)
+        };
+        let vcpus = (0..vcpus.clamp(1, layout::VCPUS_MAX))
+            .map(page)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             devices,
-            vcpu,
+            vcpus,
             attention,
             ended: AtomicBool::new(false),
             processors,
@@ -105,8 +117,14 @@ impl Bells {
             bell.fetch_add(1, Ordering::SeqCst);
             wake(bell);
         }
-        self.vcpu.timer_bell.fetch_add(1, Ordering::SeqCst);
-        wake(&self.vcpu.timer_bell);
+        let bell = &self.first().timer_bell;
+        bell.fetch_add(1, Ordering::SeqCst);
+        wake(bell);
+    }
+
+    /// The page with the machine's own words.
+    fn first(&self) -> &VcpuPage {
+        self.vcpus.first().expect("there is at least one")
     }
 
     /// Whether [`Bells::end`] was called.
@@ -114,39 +132,64 @@ impl Bells {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// Notes an event for the virtual CPU; wakes it if it sleeps, interrupts it if it runs.
-    fn notify(&self, pending: u32, interrupt: bool) {
-        self.vcpu.pending.fetch_or(pending, Ordering::SeqCst);
-        self.vcpu.event.fetch_add(1, Ordering::SeqCst);
-        if self.vcpu.asleep.load(Ordering::SeqCst) != 0 {
-            self.attention.wake(&self.vcpu.event);
-        } else if interrupt {
-            self.attention.interrupt();
+    /// Notes an event for a virtual CPU; wakes it if it sleeps, interrupts it if it runs.
+    fn notify(&self, number: usize, pending: u32) {
+        let Some(vcpu) = self.vcpus.get(number) else {
+            return;
+        };
+        vcpu.pending.fetch_or(pending, Ordering::SeqCst);
+        vcpu.event.fetch_add(1, Ordering::SeqCst);
+        if vcpu.attention.load(Ordering::SeqCst) == ATTENTION_WAKE {
+            self.attention.wake(number, &vcpu.event);
+        } else {
+            self.attention.interrupt(number);
         }
     }
 
-    /// The timer's thread: interrupts the virtual CPU whenever its deadline has come.
+    /// The first virtual CPU that wants attention in that way.
+    fn wanting(&self, attention: u32) -> Option<usize> {
+        self.vcpus
+            .iter()
+            .position(|vcpu| vcpu.attention.load(Ordering::SeqCst) == attention)
+    }
+
+    /// The timer's thread: interrupts virtual CPUs whose deadline has come, or that another
+    /// wants interrupted.
     pub fn keep_time(&self) {
-        let mut seen = self.vcpu.timer_bell.load(Ordering::SeqCst);
+        let bell = &self.first().timer_bell;
+        let mut seen = bell.load(Ordering::SeqCst);
         while !self.has_ended() {
-            let deadline = self.vcpu.deadline.load(Ordering::SeqCst);
-            let now = monotonic_nanos();
-            if deadline != 0 && deadline <= now {
-                let unchanged = self.vcpu.deadline.compare_exchange(
-                    deadline,
-                    0,
-                    Ordering::SeqCst,
-                    Ordering::SeqCst,
-                );
-                if unchanged.is_ok() {
-                    self.notify(PENDING_TIMER, true);
+            for (number, vcpu) in self.vcpus.iter().enumerate() {
+                if vcpu.interrupt.load(Ordering::SeqCst) != 0
+                    && vcpu.interrupt.swap(0, Ordering::SeqCst) != 0
+                {
+                    self.notify(number, PENDING_DEVICE);
                 }
-                continue;
             }
-            let timeout = (deadline != 0).then(|| deadline - now);
-            sleep_on(&self.vcpu.timer_bell, seen, timeout);
-            seen = self.vcpu.timer_bell.load(Ordering::SeqCst);
+            let now = monotonic_nanos();
+            let next = self.expire(now);
+            sleep_on(bell, seen, next.map(|deadline| deadline - now));
+            seen = bell.load(Ordering::SeqCst);
         }
+    }
+
+    /// Interrupts those whose deadline has come; the next one after `now`.
+    fn expire(&self, now: u64) -> Option<u64> {
+        let mut next = None;
+        for (number, vcpu) in self.vcpus.iter().enumerate() {
+            let deadline = vcpu.deadline.load(Ordering::SeqCst);
+            if deadline > now {
+                next = Some(next.map_or(deadline, |next: u64| next.min(deadline)));
+            } else if deadline != 0 {
+                // Unless it was set anew meanwhile: that rang the bell.
+                let (order, relaxed) = (Ordering::SeqCst, Ordering::SeqCst);
+                let taken = vcpu.deadline.compare_exchange(deadline, 0, order, relaxed);
+                if taken.is_ok() {
+                    self.notify(number, PENDING_TIMER);
+                }
+            }
+        }
+        next
     }
 
     /// Looks for a change of `bell` for a while; whether there was one.
@@ -208,7 +251,13 @@ impl Doorbells for Bells {
     }
 
     fn complete(&self, _device: u32) {
-        self.notify(PENDING_DEVICE, false);
+        self.first().device_event.fetch_add(1, Ordering::SeqCst);
+        let wanting = self
+            .wanting(ATTENTION_WAKE)
+            .or_else(|| self.wanting(ATTENTION_INTERRUPT));
+        if let Some(number) = wanting {
+            self.notify(number, PENDING_DEVICE);
+        }
     }
 
     fn ring(&self, device: u32, queue: u16) {
@@ -223,10 +272,10 @@ impl Doorbells for Bells {
 impl SignalLine for Bells {
     fn post(&self, number: u32) {
         if (1..=64).contains(&number) {
-            self.vcpu
+            self.first()
                 .signals
                 .fetch_or(1 << (number - 1), Ordering::SeqCst);
-            self.notify(PENDING_SIGNAL, true);
+            self.notify(0, PENDING_SIGNAL);
         }
     }
 

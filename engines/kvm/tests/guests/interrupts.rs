@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine_contract::{InterruptController, Machine};
 use guest_abi::layout::VCPU_PAGES;
-use guest_abi::vcpu::VcpuPage;
+use guest_abi::vcpu::{ATTENTION_WAKE, VcpuPage};
 use machine_bus::Message;
 
 use crate::code;
@@ -138,8 +138,7 @@ fn doorbells_call_husk_s_kernel_by_its_vector() {
     let bells = machine.doorbells().unwrap();
     let signals = machine.signals().unwrap();
     let page = machine.memory().page::<VcpuPage>(VCPU_PAGES).unwrap();
-    let asleep = |is_asleep| page.asleep.store(is_asleep, Ordering::SeqCst);
-    asleep(1);
+    page.attention.store(ATTENTION_WAKE, Ordering::SeqCst);
     let came = vectors(&mut *machine, move |access| {
         if is_ready(access) {
             bells.complete(0);

@@ -14,10 +14,11 @@ pub(crate) const SYS_RT_SIGACTION: u64 = 13;
 pub(crate) const SYS_RT_SIGPROCMASK: u64 = 14;
 pub(crate) const SYS_RT_SIGRETURN: u64 = 15;
 pub(crate) const SYS_MADVISE: u64 = 28;
+pub(crate) const SYS_CLONE: u64 = 56;
 pub(crate) const SYS_SIGALTSTACK: u64 = 131;
-pub(crate) const SYS_PRCTL: u64 = 157;
 pub(crate) const SYS_FUTEX: u64 = 202;
 pub(crate) const SYS_EXIT_GROUP: u64 = 231;
+pub(crate) const SYS_SECCOMP: u64 = 317;
 pub(crate) const SYS_CLOSE_RANGE: u64 = 436;
 
 /// `MAP_SHARED | MAP_FIXED`: the only flags a cell maps with.
@@ -84,7 +85,7 @@ extern "C" fn advise(linear: u64, length: u64, advice: u64) -> i64 {
     system_call(SYS_MADVISE, [linear, length, advice, 0, 0, 0])
 }
 
-extern "C" fn wait(word: *const u32, expected: u32, nanos: u64) -> i64 {
+pub(crate) extern "C" fn wait(word: *const u32, expected: u32, nanos: u64) -> i64 {
     let timeout = [nanos / 1_000_000_000, nanos % 1_000_000_000];
     let pointer = if nanos == u64::MAX {
         0
@@ -98,7 +99,7 @@ extern "C" fn wait(word: *const u32, expected: u32, nanos: u64) -> i64 {
     )
 }
 
-extern "C" fn wake(word: *const u32) -> i64 {
+pub(crate) extern "C" fn wake(word: *const u32) -> i64 {
     system_call(
         SYS_FUTEX,
         [word.addr() as u64, FUTEX_WAKE, i32::MAX as u64, 0, 0, 0],

@@ -3,10 +3,12 @@
 
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use guest_abi::boot::{BootInfo, MAGIC, SEGMENTS_MAX, SOURCE_IMAGE};
 use guest_abi::cell::{CHANNEL_FD, CellEntry, IMAGE_FD, RAM_FD};
-use guest_abi::layout;
+use guest_abi::layout::{self, VCPUS_MAX};
+use guest_abi::vcpu::VcpuPage;
 
 use crate::calls::{self, CALLS, MAP_FLAGS, system_call};
 use crate::filter::{FILTER, Program};
@@ -17,23 +19,33 @@ const HANDLER_FLAGS: u64 = 0x4 | 0x0400_0000 | 0x0800_0000 | 0x4000_0000;
 /// The signals the kernel wants: the exceptions, the filter's trap, the monitor's interrupt.
 const SIGNALS: [u64; 7] = [4, 5, 7, 8, 11, 31, 10];
 const SIG_SETMASK: u64 = 2;
-const PR_SET_SECCOMP: u64 = 22;
-const SECCOMP_MODE_FILTER: u64 = 2;
+const SECCOMP_SET_MODE_FILTER: u64 = 1;
+/// All threads get the filter.
+const SECCOMP_FILTER_FLAG_TSYNC: u64 = 1;
+/// `CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM`.
+const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
 /// Highest address a process can map, exclusive.
 const TASK_END: u64 = 0x7fff_ffff_f000;
 
 const STACK_SIZE: usize = 16 << 10;
-/// Room for the largest signal frame there is (AMX state), several deep.
+/// Room for the largest signal frame there is (AMX state), several deep, and for [`BEGINNING`].
 const SIGNAL_STACK_SIZE: usize = 64 << 10;
+/// Bytes that a thread needs until it enters the kernel, at the end of its signal stack.
+const BEGINNING: u64 = 4 << 10;
 
 #[repr(C, align(64))]
 struct Stack<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
 
-// SAFETY: each is used by the one thread there is, through the processor's stack pointer.
+// SAFETY: each is used by one thread, through the processor's stack pointer.
 unsafe impl<const SIZE: usize> Sync for Stack<SIZE> {}
 
 static STACK: Stack<STACK_SIZE> = Stack(UnsafeCell::new([0; STACK_SIZE]));
-static SIGNAL_STACK: Stack<SIGNAL_STACK_SIZE> = Stack(UnsafeCell::new([0; SIGNAL_STACK_SIZE]));
+/// A thread's; only what is touched exists.
+static SIGNAL_STACKS: [Stack<SIGNAL_STACK_SIZE>; VCPUS_MAX] =
+    [const { Stack(UnsafeCell::new([0; SIGNAL_STACK_SIZE])) }; VCPUS_MAX];
+
+/// How many threads beside the first are ready for the filter.
+static READY: AtomicU32 = AtomicU32::new(0);
 
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
@@ -117,10 +129,76 @@ extern "C" fn start() -> ! {
         );
     }
     unmap_everything_else(info.ram_span);
+    start_threads(info.vcpus);
     wait_for_word();
     close_descriptors(RAM_FD + 1, i32::MAX);
     close_the_sandbox();
-    enter(info.entry)
+    enter(info.entry, 0)
+}
+
+/// Starts a thread for each virtual CPU beside the first, and waits until each has nothing more
+/// to ask of the host than the filter allows.
+fn start_threads(vcpus: u32) {
+    let others = vcpus.clamp(1, VCPUS_MAX as u32) - 1;
+    for vcpu in 1..=others {
+        // Its signal stack is free until signals come: it begins on that.
+        let stack = SIGNAL_STACKS.get(vcpu as usize).map_or(0, |stack| {
+            (&raw const *stack).addr() as u64 + SIGNAL_STACK_SIZE as u64
+        });
+        // SAFETY: the stack is the thread's alone.
+        require(75, unsafe { start_thread(THREAD, stack, u64::from(vcpu)) });
+    }
+    loop {
+        let ready = READY.load(Ordering::SeqCst);
+        if ready >= others {
+            break;
+        }
+        calls::wait(READY.as_ptr(), ready, u64::MAX);
+    }
+}
+
+/// Makes a thread that begins in [`other`] on `stack`.
+///
+/// # Safety
+/// The memory below `stack` must be nobody else's.
+#[unsafe(naked)]
+unsafe extern "C" fn start_thread(flags: u64, stack: u64, vcpu: u64) -> i64 {
+    naked_asm!(
+        "mov r9, rdx",
+        "xor edx, edx",
+        "xor r10d, r10d",
+        "xor r8d, r8d",
+        "mov eax, {clone}",
+        "syscall",
+        "test rax, rax",
+        "jz 2f",
+        "ret",
+        "2:",
+        "xor ebp, ebp",
+        "mov rdi, r9",
+        "call {other}",
+        "ud2",
+        clone = const calls::SYS_CLONE,
+        other = sym other,
+    )
+}
+
+/// A virtual CPU beside the first: waits until the kernel is ready for it.
+extern "C" fn other(vcpu: u64) -> ! {
+    set_signal_stack(vcpu as usize);
+    READY.fetch_add(1, Ordering::SeqCst);
+    calls::wake(READY.as_ptr());
+    let page = layout::RAM_BASE + layout::VCPU_PAGES + vcpu * layout::PAGE_SIZE;
+    let page = core::ptr::with_exposed_provenance::<VcpuPage>(page as usize);
+    // SAFETY: the whole span is mapped for ever, and the page consists of atomics.
+    let online = unsafe { &(*page).online };
+    while online.load(Ordering::SeqCst) == 0 {
+        calls::wait(online.as_ptr(), 0, u64::MAX);
+    }
+    let boot = core::ptr::with_exposed_provenance::<BootInfo>(layout::RAM_BASE as usize);
+    // SAFETY: the page is mapped; a kernel that changed it harms only its own cell.
+    let entry = unsafe { (*boot).entry };
+    enter(entry, vcpu)
 }
 
 fn close_descriptors(first: i32, last: i32) {
@@ -157,17 +235,23 @@ fn unmap_everything_else(ram_span: u64) {
     }
 }
 
-fn catch_signals() {
-    let stack = [
-        (&raw const SIGNAL_STACK).addr() as u64,
-        0,
-        SIGNAL_STACK_SIZE as u64,
-    ];
+/// Says where a thread's signals are served.
+fn set_signal_stack(vcpu: usize) {
+    let base = SIGNAL_STACKS
+        .get(vcpu)
+        .map_or(0, |stack| (&raw const *stack).addr() as u64);
+    // The upper part may be the stack that the thread begins on.
+    let size = SIGNAL_STACK_SIZE as u64 - BEGINNING;
+    let stack = [base, 0, size];
     let pointer = (&raw const stack).addr() as u64;
     require(
         70,
         system_call(calls::SYS_SIGALTSTACK, [pointer, 0, 0, 0, 0, 0]),
     );
+}
+
+fn catch_signals() {
+    set_signal_stack(0);
     let handler = calls::on_signal as *const () as usize as u64;
     let restorer = calls::signal_return as *const () as usize as u64;
     let action = [handler, HANDLER_FLAGS, restorer, 0];
@@ -186,13 +270,15 @@ fn close_the_sandbox() {
         filter: (&raw const FILTER).cast(),
     };
     let pointer = (&raw const program).addr() as u64;
-    let arguments = [PR_SET_SECCOMP, SECCOMP_MODE_FILTER, pointer, 0, 0, 0];
-    require(72, system_call(calls::SYS_PRCTL, arguments));
+    let (mode, flags) = (SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC);
+    let arguments = [mode, flags, pointer, 0, 0, 0];
+    // With that flag, a positive answer names a thread that could not get it.
+    require(72, -system_call(calls::SYS_SECCOMP, arguments).abs());
 }
 
-fn enter(entry: u64) -> ! {
+fn enter(entry: u64, vcpu: u64) -> ! {
     let entry = core::ptr::with_exposed_provenance::<()>(entry as usize);
     // SAFETY: the monitor says where the entry of the kernel it loaded lies.
     let entry = unsafe { core::mem::transmute::<*const (), CellEntry>(entry) };
-    entry(&raw const CALLS, layout::RAM_BASE, 0)
+    entry(&raw const CALLS, layout::RAM_BASE, vcpu)
 }

@@ -10,7 +10,7 @@ use guest_abi::fuse::{
 use guest_hal::sync::Mutex;
 use guest_hal::virtio::{Source, Target};
 use guest_kernel::fs::fuse::Transport;
-use guest_kernel::{Errno, Result, wait};
+use guest_kernel::{Errno, Result, sched, wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::pieces;
@@ -163,7 +163,7 @@ impl Console {
             Err(errno) => Some(Err(errno)),
         };
         loop {
-            let result = wait::until(self.port.look_again(), &mut ready);
+            let result = wait::until(&[sched::devices()], self.port.look_again(), &mut ready);
             if let Some(result) = result.map_err(|_| Errno::EINTR)? {
                 return result;
             }

@@ -9,17 +9,12 @@
 use core::arch::{global_asm, naked_asm};
 use core::sync::atomic::Ordering;
 
-use super::{VCPU, trap};
-use crate::context::{Entry, Leave};
-use crate::frame::{self, pop_registers, push_registers};
-use crate::{UserContext, kernel};
-
-/// Offsets in `VcpuArea`.
-const KERNEL_STACK: usize = 0;
-const USER_STACK: usize = 8;
-const PENDING: usize = 16;
-const TRAP_VECTOR: usize = 24;
-const TRAP_ERROR: usize = 32;
+use super::trap;
+use crate::UserContext;
+use crate::area::area;
+use crate::area::offset::{KERNEL_STACK, PENDING, TRAP_ERROR, TRAP_VECTOR, USER_STACK};
+use crate::context::{self, Entry, Leave};
+use crate::frame::{pop_registers, push_registers};
 
 /// Words of a frame.
 const FRAME_WORDS: usize = size_of::<UserContext>() / 8;
@@ -184,11 +179,9 @@ unsafe extern "C" fn leave_full() -> ! {
     )
 }
 
-/// Starts the program.
-pub(super) fn resume(context: &UserContext) -> ! {
-    let top = VCPU.kernel_stack.load(Ordering::Relaxed);
-    // SAFETY: that is the end of the stack which this runs on, deep enough by now.
-    unsafe { frame::resume(context, top, leave_full) }
+/// Where a task leaves for the program, with `rsp` at the frame.
+pub(super) fn leave_address() -> u64 {
+    leave_full as *const () as usize as u64
 }
 
 /// Turns interrupts on and sleeps until one comes; with interrupts off. One that came before
@@ -215,10 +208,10 @@ pub(super) fn behind_sleep(rip: u64) -> u64 {
 }
 
 extern "C" fn serve_system_call(frame: &mut UserContext) -> Leave {
-    kernel().system_call(frame, Entry::Instruction)
+    context::system_call(frame, Entry::Instruction)
 }
 
 extern "C" fn serve_pending(frame: &mut UserContext) {
-    VCPU.pending.store(0, Ordering::SeqCst);
-    kernel().interrupt(frame);
+    area().pending.store(0, Ordering::SeqCst);
+    context::interrupt(frame);
 }

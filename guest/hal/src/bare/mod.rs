@@ -55,30 +55,3 @@ pub(crate) use command_line::COMMAND_LINE;
 pub(crate) use platform::Bare;
 #[cfg(kernel_build)]
 pub(crate) use start::start;
-
-use core::sync::atomic::AtomicU64;
-
-/// What the entry code needs of a virtual CPU, found by the `gs` base. The offsets are
-/// known to [`entry`].
-#[repr(C, align(64))]
-#[derive(Debug)]
-struct VcpuArea {
-    /// Where the frame of a program's context ends on the kernel's stack.
-    kernel_stack: AtomicU64,
-    /// The program's stack pointer while the entry code switches.
-    user_stack: AtomicU64,
-    /// Not zero: look for work before going back to the program.
-    pending: AtomicU64,
-    /// The exception of the program that is being served.
-    trap_vector: AtomicU64,
-    trap_error: AtomicU64,
-}
-
-#[cfg(kernel_build)]
-static VCPU: VcpuArea = VcpuArea {
-    kernel_stack: AtomicU64::new(0),
-    user_stack: AtomicU64::new(0),
-    pending: AtomicU64::new(0),
-    trap_vector: AtomicU64::new(0),
-    trap_error: AtomicU64::new(0),
-};

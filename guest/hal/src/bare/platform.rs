@@ -1,16 +1,18 @@
 //! The platform's calls.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use guest_abi::bare::{PORT_DEBUG_EXIT, PORT_END, PORT_RING};
+use guest_abi::vcpu::{ATTENTION_INTERRUPT, ATTENTION_NONE, ATTENTION_WAKE};
 use x86_64::instructions::{hlt, interrupts};
 
-use super::{VCPU, apic, cpu, entry, memory, serial};
+use super::{apic, cpu, entry, memory, serial};
+use crate::area::area;
 use crate::boot::{device_page, ring, vcpu_page};
 use crate::hardware::Hardware;
 use crate::platform::{Lower, MapError, Platform, Protection, Ticket};
 use crate::sync::Once;
-use crate::{GuestAddress, LinearAddress, Nanos, UserContext, report, time};
+use crate::{GuestAddress, LinearAddress, Nanos, lock, report, time};
 
 /// The platform.
 pub(crate) struct Bare;
@@ -92,35 +94,65 @@ impl Platform for Bare {
     }
 
     fn ticket(&self) -> Ticket {
-        VCPU.pending.store(0, Ordering::SeqCst);
-        Ticket(vcpu_page(0).event.load(Ordering::SeqCst))
+        area().pending.store(0, Ordering::SeqCst);
+        Ticket {
+            own: vcpu_page(0).event.load(Ordering::SeqCst),
+            devices: self.device_events(),
+        }
     }
 
     fn idle(&self, ticket: Ticket, deadline: Option<Nanos>) {
+        lock::leave();
+        let area = area();
         let page = vcpu_page(0);
-        page.asleep.store(1, Ordering::SeqCst);
+        let before = page.attention.swap(ATTENTION_WAKE, Ordering::SeqCst);
         let timer = timer();
         let earlier = deadline.filter(|at| timer.is_none_or(|timer| *at < timer));
         if earlier.is_some() {
             apic::set_timer(earlier);
         }
         interrupts::disable();
-        if page.event.load(Ordering::SeqCst) == ticket.0 && VCPU.pending.load(Ordering::SeqCst) == 0
+        if page.event.load(Ordering::SeqCst) == ticket.own
+            && self.device_events() == ticket.devices
+            && area.pending.load(Ordering::SeqCst) == 0
         {
             entry::sleep();
         } else {
             interrupts::enable();
         }
-        page.asleep.store(0, Ordering::SeqCst);
+        page.attention.store(before, Ordering::SeqCst);
         if earlier.is_some() {
             apic::set_timer(timer);
         }
+        lock::enter();
     }
 
     fn take_pending(&self) -> bool {
         let pending = &vcpu_page(0).pending;
         pending.load(Ordering::Relaxed) != 0 && pending.swap(0, Ordering::SeqCst) != 0
     }
+
+    fn device_events(&self) -> u32 {
+        vcpu_page(0).device_event.load(Ordering::SeqCst)
+    }
+
+    fn set_device_interrupts(&self, wanted: bool) {
+        let attention = if wanted {
+            ATTENTION_INTERRUPT
+        } else {
+            ATTENTION_NONE
+        };
+        vcpu_page(0).attention.store(attention, Ordering::SeqCst);
+    }
+
+    fn vcpu(&self) -> usize {
+        0
+    }
+
+    /// There is one.
+    fn interrupt(&self, _: usize) {}
+
+    fn start_others(&self) {}
 
     fn take_signals(&self) -> u64 {
         vcpu_page(0).signals.swap(0, Ordering::SeqCst)
@@ -144,6 +176,10 @@ impl Platform for Bare {
         crate::frame::set_fs_base(base);
     }
 
+    fn tls_base(&self) -> u64 {
+        crate::frame::fs_base()
+    }
+
     fn power_off(&self) -> ! {
         match POWER_OFF.get() {
             Some(by) => end_elsewhere(*by),
@@ -158,9 +194,14 @@ impl Platform for Bare {
 }
 
 impl Lower for Bare {
-    fn enter_user(&self, context: &UserContext) -> ! {
-        entry::resume(context)
+    fn leave_address(&self) -> u64 {
+        entry::leave_address()
     }
+
+    /// Nobody can hold what the only processor waits for.
+    fn wait_on(&self, _: &AtomicU32, _: u32) {}
+
+    fn wake_one(&self, _: &AtomicU32) {}
 
     fn syscall_entry(&self) -> LinearAddress {
         LinearAddress(entry::syscall_address())

@@ -4,8 +4,6 @@
 //! show the image where it is linked and the first 4 GiB of physical memory at `FRAMES_BASE`,
 //! and the boot information at physical address zero. Others start it by PVH ([`pvh`]).
 
-use core::sync::atomic::Ordering;
-
 use guest_abi::boot::{BootInfo, MAGIC, RAM_RANGES_MAX, RamRange};
 use guest_abi::layout::{self, RAM_BASE, page_up};
 use zerocopy::{FromBytes, IntoBytes};
@@ -13,7 +11,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::command_line::COMMAND_LINE;
 use super::frames::{FRAME, Frames};
 use super::ranges::{self, Range};
-use super::{VCPU, apic, clock, cpu, entry, image, memory, platform, pvh, tables};
+use super::{apic, clock, cpu, entry, image, memory, platform, pvh, tables};
 use crate::boot;
 
 /// A Husk monitor gives memory that nobody has used, and puts nothing behind the image
@@ -24,9 +22,9 @@ const UNUSED_IS_ZERO: bool = true;
 /// otherwise the physical address of what PVH says.
 pub(crate) fn start(start_info: u64) {
     let stack = crate::start::stack_top();
-    VCPU.kernel_stack.store(stack, Ordering::Relaxed);
     cpu::initialize(stack);
-    crate::frame::set_gs_base((&raw const VCPU).addr() as u64);
+    // Loading segments cleared it.
+    crate::area::claim(0);
     if start_info == 0 {
         start_with_monitor();
     } else {

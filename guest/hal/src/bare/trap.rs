@@ -12,11 +12,12 @@ use guest_abi::layout::{APP_END, RAM_BASE, RAM_SPAN_MAX};
 use guest_abi::vcpu::PENDING_TIMER;
 
 use super::memory::{self, Answer};
-use super::{VCPU, apic, cpu, entry, platform};
+use super::{apic, cpu, entry, platform};
+use crate::area::area;
 use crate::boot::vcpu_page;
-use crate::context::{USER_CS, USER_SS};
+use crate::context::{self, USER_CS, USER_SS};
 use crate::report::{self, End};
-use crate::{Protection, Trap, UserContext, kernel, user, virtio};
+use crate::{Protection, Trap, UserContext, lock, user, virtio};
 
 /// First vector that is no exception.
 const FIRST_INTERRUPT: u64 = 32;
@@ -67,14 +68,15 @@ fn needed(error: u64) -> Protection {
 
 /// Serves what the program met, on the kernel's stack; interrupts are off.
 pub(super) extern "C" fn serve(frame: &mut UserContext) {
-    let vector = VCPU.trap_vector.load(Ordering::Relaxed);
-    let error = VCPU.trap_error.load(Ordering::Relaxed);
+    let area = area();
+    let vector = area.trap_vector.load(Ordering::Relaxed);
+    let error = area.trap_error.load(Ordering::Relaxed);
     let address = cpu::fault_address();
     if vector >= FIRST_INTERRUPT {
         note(vector);
         x86_64::instructions::interrupts::enable();
-        VCPU.pending.store(0, Ordering::SeqCst);
-        return kernel().interrupt(frame);
+        area.pending.store(0, Ordering::SeqCst);
+        return context::interrupt(frame);
     }
     x86_64::instructions::interrupts::enable();
     if vector == NON_MASKABLE {
@@ -87,13 +89,16 @@ pub(super) extern "C" fn serve(frame: &mut UserContext) {
         no_memory: false,
     };
     if trap.vector == Trap::PAGE_FAULT {
-        match memory::show(address, needed(error)) {
+        lock::enter();
+        let answer = memory::show(address, needed(error));
+        lock::leave();
+        match answer {
             Answer::Done => return,
             Answer::NoMemory => trap.no_memory = true,
             Answer::Refused => {}
         }
     }
-    kernel().trap(frame, trap);
+    context::trap(frame, trap);
 }
 
 /// Whether the processor takes a frame: what it would refuse is the program's own exception, and
@@ -112,7 +117,7 @@ pub(super) extern "C" fn is_good_frame(frame: &mut UserContext) -> bool {
         address: 0,
         no_memory: false,
     };
-    kernel().trap(frame, trap);
+    context::trap(frame, trap);
     false
 }
 
@@ -121,7 +126,7 @@ pub(super) extern "C" fn inside(frame: &mut KernelFrame) {
     match frame.vector {
         vector if vector >= FIRST_INTERRUPT => {
             note(vector);
-            VCPU.pending.store(1, Ordering::SeqCst);
+            area().pending.store(1, Ordering::SeqCst);
             frame.rip = entry::behind_sleep(frame.rip);
         }
         NON_MASKABLE => {}
@@ -166,7 +171,9 @@ fn note(vector: u64) {
     } else if vector == u64::from(VECTOR_DEVICE) {
         // First this, so that whoever is woken sees what the device did before it was told.
         virtio::acknowledge();
-        vcpu_page(0).event.fetch_add(1, Ordering::SeqCst);
+        let page = vcpu_page(0);
+        page.device_event.fetch_add(1, Ordering::SeqCst);
+        page.event.fetch_add(1, Ordering::SeqCst);
     }
 }
 

@@ -11,20 +11,14 @@
 use core::arch::naked_asm;
 use core::sync::atomic::Ordering;
 
-use super::VCPU;
-use crate::context::{Entry, Leave};
-use crate::{UserContext, frame, kernel};
-
-/// Offsets in `VcpuArea`.
-const KERNEL_STACK: usize = 0;
-const USER_STACK: usize = 8;
-const PENDING: usize = 16;
-const FRAME: usize = 24;
-const RESUME: usize = 32;
+use crate::area::area;
+use crate::area::offset::{FRAME, KERNEL_STACK, PENDING, RESUME, USER_STACK};
+use crate::context::{self, Entry, Leave};
+use crate::{UserContext, frame};
 
 /// Where the next frame lies.
 pub(super) fn frame_address() -> u64 {
-    VCPU.kernel_stack.load(Ordering::Relaxed) - frame::LENGTH
+    area().kernel_stack.load(Ordering::Relaxed) - frame::LENGTH
 }
 
 pub(super) fn syscall_address() -> u64 {
@@ -173,20 +167,13 @@ pub(super) unsafe extern "C" fn serve_and_leave(
     )
 }
 
-/// Starts the program.
-pub(super) fn resume(context: &UserContext) -> ! {
-    let top = VCPU.kernel_stack.load(Ordering::Relaxed);
-    // SAFETY: that is the end of the stack which this runs on, deep enough by now.
-    unsafe { frame::resume(context, top, leave_full) }
-}
-
 extern "C" fn serve_patched(frame: &mut UserContext) -> Leave {
-    kernel().system_call(frame, Entry::Patched)
+    context::system_call(frame, Entry::Patched)
 }
 
 extern "C" fn serve_pending(frame: &mut UserContext) {
-    VCPU.pending.store(0, Ordering::SeqCst);
-    kernel().interrupt(frame);
+    area().pending.store(0, Ordering::SeqCst);
+    context::interrupt(frame);
 }
 
 unsafe extern "C" {
@@ -204,7 +191,8 @@ pub(super) fn is_window(rip: u64) -> bool {
         || inside(&raw const husk_fast_window, &raw const husk_fast_window_end)
 }
 
-/// Where an interrupted exit starts again, with `rsp` at the frame.
-pub(super) fn exit_again() -> u64 {
+/// Where a task leaves for the program, and where an interrupted exit starts again, with `rsp` at
+/// the frame.
+pub(super) fn leave_address() -> u64 {
     leave_full as *const () as usize as u64
 }

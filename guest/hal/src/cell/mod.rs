@@ -10,15 +10,17 @@
 mod entry;
 mod trap;
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use guest_abi::cell::{CellCalls, RAM_FD};
 use guest_abi::layout;
+use guest_abi::vcpu::{ATTENTION_INTERRUPT, ATTENTION_NONE, ATTENTION_WAKE, VcpuPage};
 
+use crate::area::{self, area};
 use crate::boot::{device_page, ring, vcpu_page};
 use crate::platform::{Lower, MapError, Platform, Protection, Ticket};
 use crate::sync::Once;
-use crate::{GuestAddress, LinearAddress, Nanos, UserContext, time};
+use crate::{GuestAddress, LinearAddress, Nanos, lock, time};
 
 const _: () = assert!(RAM_FD == 3);
 
@@ -27,39 +29,6 @@ const MADV_HUGEPAGE: u64 = 14;
 const MADV_NOHUGEPAGE: u64 = 15;
 const MADV_POPULATE_READ: u64 = 22;
 const MADV_POPULATE_WRITE: u64 = 23;
-
-/// What the entry code needs of a virtual CPU, found by the `gs` base. The offsets are
-/// known to [`entry`].
-#[repr(C, align(64))]
-struct VcpuArea {
-    /// Where the frame of a program's context ends on the kernel's stack.
-    kernel_stack: AtomicU64,
-    /// The program's stack pointer while the entry code switches.
-    user_stack: AtomicU64,
-    /// Not zero: look for work before going back to the program.
-    pending: AtomicU64,
-    /// The frame that is about to be resumed.
-    frame: AtomicU64,
-    /// The instruction pointer that is about to be resumed.
-    resume: AtomicU64,
-    /// The signal that a trap came by, and its page-fault address, until it is served.
-    trap_signal: AtomicU64,
-    trap_error: AtomicU64,
-    trap_vector: AtomicU64,
-    trap_address: AtomicU64,
-}
-
-static VCPU: VcpuArea = VcpuArea {
-    kernel_stack: AtomicU64::new(0),
-    user_stack: AtomicU64::new(0),
-    pending: AtomicU64::new(0),
-    frame: AtomicU64::new(0),
-    resume: AtomicU64::new(0),
-    trap_signal: AtomicU64::new(0),
-    trap_error: AtomicU64::new(0),
-    trap_vector: AtomicU64::new(0),
-    trap_address: AtomicU64::new(0),
-};
 
 static CALLS: Once<CellCalls> = Once::new();
 
@@ -70,9 +39,6 @@ fn calls() -> &'static CellCalls {
 /// Starts on the cell platform; the layers above go on.
 pub(crate) fn start(table: CellCalls) {
     CALLS.call_once(|| table);
-    crate::frame::set_gs_base((&raw const VCPU).addr() as u64);
-    VCPU.kernel_stack
-        .store(crate::start::stack_top(), Ordering::Relaxed);
     (table.set_trap_vector)(trap::vector);
     let info = crate::boot::initialize();
     crate::memory::initialize(info.ram_span.min(layout::RAM_SPAN_MAX));
@@ -144,29 +110,72 @@ impl Platform for Cell {
 
     fn ticket(&self) -> Ticket {
         // What interrupted the kernel so far is in the page's bits, which the caller looks at.
-        VCPU.pending.store(0, Ordering::SeqCst);
-        Ticket(vcpu_page(0).event.load(Ordering::SeqCst))
+        area().pending.store(0, Ordering::SeqCst);
+        Ticket {
+            own: vcpu_page(area::number()).event.load(Ordering::SeqCst),
+            devices: self.device_events(),
+        }
     }
 
     fn idle(&self, ticket: Ticket, deadline: Option<Nanos>) {
-        let page = vcpu_page(0);
-        if spin_for_event(ticket) {
-            return;
-        }
-        page.asleep.store(1, Ordering::SeqCst);
-        if page.event.load(Ordering::SeqCst) == ticket.0 && VCPU.pending.load(Ordering::SeqCst) == 0
-        {
-            let nanos = deadline.map_or(u64::MAX, |at| at.saturating_sub(time::monotonic()).0);
-            if nanos > 0 {
-                (calls().wait)(page.event.as_ptr(), ticket.0, nanos);
+        lock::leave();
+        let area = area();
+        let page = vcpu_page(area::number());
+        if !spin_for_event(page, ticket) {
+            let before = page.attention.swap(ATTENTION_WAKE, Ordering::SeqCst);
+            if !has_event(page, ticket) && area.pending.load(Ordering::SeqCst) == 0 {
+                let nanos = deadline.map_or(u64::MAX, |at| at.saturating_sub(time::monotonic()).0);
+                if nanos > 0 {
+                    (calls().wait)(page.event.as_ptr(), ticket.own, nanos);
+                }
             }
+            page.attention.store(before, Ordering::SeqCst);
         }
-        page.asleep.store(0, Ordering::SeqCst);
+        lock::enter();
     }
 
     fn take_pending(&self) -> bool {
-        let pending = &vcpu_page(0).pending;
+        let pending = &vcpu_page(area::number()).pending;
         pending.load(Ordering::Relaxed) != 0 && pending.swap(0, Ordering::SeqCst) != 0
+    }
+
+    fn device_events(&self) -> u32 {
+        vcpu_page(0).device_event.load(Ordering::SeqCst)
+    }
+
+    fn set_device_interrupts(&self, wanted: bool) {
+        let attention = if wanted {
+            ATTENTION_INTERRUPT
+        } else {
+            ATTENTION_NONE
+        };
+        vcpu_page(area::number())
+            .attention
+            .store(attention, Ordering::SeqCst);
+    }
+
+    fn vcpu(&self) -> usize {
+        area::number()
+    }
+
+    fn interrupt(&self, vcpu: usize) {
+        let page = vcpu_page(vcpu);
+        page.event.fetch_add(1, Ordering::SeqCst);
+        if page.attention.load(Ordering::SeqCst) == ATTENTION_WAKE {
+            (calls().wake)(page.event.as_ptr());
+        } else {
+            page.interrupt.store(1, Ordering::SeqCst);
+            ring_timer();
+        }
+    }
+
+    fn start_others(&self) {
+        for vcpu in 1..crate::boot::info().vcpus as usize {
+            crate::start::give_stack(vcpu);
+            let online = &vcpu_page(vcpu).online;
+            online.store(1, Ordering::SeqCst);
+            (calls().wake)(online.as_ptr());
+        }
     }
 
     fn take_signals(&self) -> u64 {
@@ -174,11 +183,10 @@ impl Platform for Cell {
     }
 
     fn set_timer(&self, deadline: Option<Nanos>) {
-        let page = vcpu_page(0);
-        page.deadline
+        vcpu_page(area::number())
+            .deadline
             .store(deadline.map_or(0, |at| at.0.max(1)), Ordering::SeqCst);
-        page.timer_bell.fetch_add(1, Ordering::SeqCst);
-        (calls().wake)(page.timer_bell.as_ptr());
+        ring_timer();
     }
 
     fn notify(&self, device: u32, queue: u16) {
@@ -194,14 +202,26 @@ impl Platform for Cell {
         crate::frame::set_fs_base(base);
     }
 
+    fn tls_base(&self) -> u64 {
+        crate::frame::fs_base()
+    }
+
     fn power_off(&self) -> ! {
         (calls().exit)(0)
     }
 }
 
 impl Lower for Cell {
-    fn enter_user(&self, context: &UserContext) -> ! {
-        entry::resume(context)
+    fn leave_address(&self) -> u64 {
+        entry::leave_address()
+    }
+
+    fn wait_on(&self, word: &AtomicU32, expected: u32) {
+        (calls().wait)(word.as_ptr(), expected, u64::MAX);
+    }
+
+    fn wake_one(&self, word: &AtomicU32) {
+        (calls().wake)(word.as_ptr());
     }
 
     fn syscall_entry(&self) -> LinearAddress {
@@ -219,13 +239,24 @@ impl Lower for Cell {
     }
 }
 
+/// Wakes the monitor's thread that watches deadlines.
+fn ring_timer() {
+    let bell = &vcpu_page(0).timer_bell;
+    bell.fetch_add(1, Ordering::SeqCst);
+    (calls().wake)(bell.as_ptr());
+}
+
+/// Whether something happened after `ticket`.
+fn has_event(page: &VcpuPage, ticket: Ticket) -> bool {
+    page.event.load(Ordering::SeqCst) != ticket.own || Cell.device_events() != ticket.devices
+}
+
 /// Looks for an event for a while; whether there was one.
-fn spin_for_event(ticket: Ticket) -> bool {
-    let page = vcpu_page(0);
+fn spin_for_event(page: &VcpuPage, ticket: Ticket) -> bool {
     let budget = SPIN.load(Ordering::Relaxed);
     let start = time::tsc();
     while time::tsc().wrapping_sub(start) < u64::from(budget) {
-        if page.event.load(Ordering::SeqCst) != ticket.0 {
+        if has_event(page, ticket) {
             SPIN.store((budget * 2).min(SPIN_MAX), Ordering::Relaxed);
             return true;
         }

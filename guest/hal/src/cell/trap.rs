@@ -10,10 +10,11 @@ use core::sync::atomic::Ordering;
 use guest_abi::cell::INTERRUPT_SIGNAL;
 use guest_abi::layout::APP_END;
 
-use super::{VCPU, entry};
-use crate::context::{Entry, USER_CS, USER_SS};
+use super::entry;
+use crate::area::area;
+use crate::context::{self, Entry, USER_CS, USER_SS};
 use crate::report::{self, End};
-use crate::{Leave, Trap, UserContext, kernel, user};
+use crate::{Leave, Trap, UserContext, user};
 
 const SIGBUS: i32 = 7;
 const SIGSEGV: i32 = 11;
@@ -63,10 +64,11 @@ pub(super) extern "C" fn vector(signal: i32, _info: *const u8, context: *mut u8)
     if context.rip >= APP_END {
         return in_kernel(signal, context);
     }
-    VCPU.trap_signal.store(signal as u64, Ordering::Relaxed);
-    VCPU.trap_vector.store(context.vector, Ordering::Relaxed);
-    VCPU.trap_error.store(context.error, Ordering::Relaxed);
-    VCPU.trap_address.store(context.address, Ordering::Relaxed);
+    let area = area();
+    area.trap_signal.store(signal as u64, Ordering::Relaxed);
+    area.trap_vector.store(context.vector, Ordering::Relaxed);
+    area.trap_error.store(context.error, Ordering::Relaxed);
+    area.trap_address.store(context.address, Ordering::Relaxed);
     let frame = core::ptr::with_exposed_provenance_mut(entry::frame_address() as usize);
     // SAFETY: the kernel's stack is free while the program runs.
     unsafe { core::ptr::write(frame, user_context(signal, context)) };
@@ -113,26 +115,27 @@ fn user_context(signal: i32, host: &HostContext) -> UserContext {
 
 /// Serves the trap that [`vector`] noted, on the kernel's stack.
 pub(super) extern "C" fn serve(frame: &mut UserContext) {
-    let signal = VCPU.trap_signal.load(Ordering::Relaxed) as i32;
+    let area = area();
+    let signal = area.trap_signal.load(Ordering::Relaxed) as i32;
     match signal {
         SIGSYS => {
             frame.rcx = frame.rip;
             frame.r11 = frame.rflags;
-            let _: Leave = kernel().system_call(frame, Entry::Trapped);
+            let _: Leave = context::system_call(frame, Entry::Trapped);
         }
         INTERRUPT_SIGNAL => {
-            VCPU.pending.store(0, Ordering::SeqCst);
-            kernel().interrupt(frame);
+            area.pending.store(0, Ordering::SeqCst);
+            context::interrupt(frame);
         }
         _ => {
-            let vector = VCPU.trap_vector.load(Ordering::Relaxed) as u8;
+            let vector = area.trap_vector.load(Ordering::Relaxed) as u8;
             let trap = Trap {
                 vector,
-                error: VCPU.trap_error.load(Ordering::Relaxed),
-                address: VCPU.trap_address.load(Ordering::Relaxed),
+                error: area.trap_error.load(Ordering::Relaxed),
+                address: area.trap_address.load(Ordering::Relaxed),
                 no_memory: signal == SIGBUS && vector == Trap::PAGE_FAULT,
             };
-            kernel().trap(frame, trap);
+            context::trap(frame, trap);
         }
     }
 }
@@ -140,10 +143,11 @@ pub(super) extern "C" fn serve(frame: &mut UserContext) {
 fn in_kernel(signal: i32, context: &mut HostContext) {
     match signal {
         INTERRUPT_SIGNAL => {
-            VCPU.pending.store(1, Ordering::SeqCst);
+            let area = area();
+            area.pending.store(1, Ordering::SeqCst);
             if entry::is_window(context.rip) {
-                context.rsp = VCPU.frame.load(Ordering::Relaxed);
-                context.rip = entry::exit_again();
+                context.rsp = area.frame.load(Ordering::Relaxed);
+                context.rip = entry::leave_address();
             }
         }
         SIGSEGV if user::fixup(context.rip).is_some() => {

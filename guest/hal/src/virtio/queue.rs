@@ -185,7 +185,7 @@ impl RequestQueue {
             if self.0.queue.can_pop() {
                 return;
             }
-            platform().idle(ticket, self.0.look_again());
+            crate::context::wait_for_event(ticket, self.0.look_again());
             if !self.0.queue.can_pop() {
                 woken();
             }

@@ -12,7 +12,8 @@ use super::inode::Inode;
 use super::metadata::{FileKind, Metadata};
 use super::mount;
 use super::open::OpenFile;
-use crate::{Errno, Result, wait};
+use crate::wait::{self, WaitQueue};
+use crate::{Errno, Result};
 
 /// An inode that is nothing but an open file, as Linux' "anonymous inodes" are.
 #[derive(Debug)]
@@ -50,14 +51,14 @@ fn put_number(into: &mut Destination<'_>, value: u64) -> Result<()> {
 }
 
 /// Waits until there is a number, unless the file is not to wait.
-fn number(io: Io, ready: &mut dyn FnMut() -> Option<u64>) -> Result<u64> {
+fn number(io: Io, queue: &WaitQueue, ready: &mut dyn FnMut() -> Option<u64>) -> Result<u64> {
     if let Some(value) = ready() {
         return Ok(value);
     }
     if io.is_nonblocking() {
         return Err(Errno::EAGAIN);
     }
-    wait::until(None, ready)?.ok_or(Errno::EAGAIN)
+    wait::until(&[queue], None, ready)?.ok_or(Errno::EAGAIN)
 }
 
 /// `eventfd`.
@@ -65,6 +66,7 @@ fn number(io: Io, ready: &mut dyn FnMut() -> Option<u64>) -> Result<u64> {
 pub struct EventCounter {
     count: Mutex<u64>,
     semaphore: bool,
+    queue: WaitQueue,
 }
 
 impl EventCounter {
@@ -74,6 +76,7 @@ impl EventCounter {
         Arc::new(Self {
             count: Mutex::new(value),
             semaphore,
+            queue: WaitQueue::new(),
         })
     }
 
@@ -101,7 +104,8 @@ impl File for EventCounter {
         if into.remaining() < 8 {
             return Err(Errno::EINVAL);
         }
-        let value = number(io, &mut || self.take())?;
+        let value = number(io, &self.queue, &mut || self.take())?;
+        self.queue.notify_of(raw::POLLOUT | raw::POLLWRNORM);
         put_number(into, value)
     }
 
@@ -116,10 +120,12 @@ impl File for EventCounter {
         let result = if value == u64::MAX {
             Err(Errno::EINVAL)
         } else {
-            number(io, &mut || self.add(value))
+            number(io, &self.queue, &mut || self.add(value))
         };
         if result.is_err() {
             from.rewind(before);
+        } else {
+            self.queue.notify_of(raw::POLLIN | raw::POLLRDNORM);
         }
         result.map(drop)
     }
@@ -137,6 +143,10 @@ impl File for EventCounter {
             0
         };
         input | output
+    }
+
+    fn queue(&self) -> Option<&WaitQueue> {
+        Some(&self.queue)
     }
 }
 
@@ -174,6 +184,8 @@ struct Setting {
 pub struct TimerFile {
     clock: TimerClock,
     setting: Mutex<Setting>,
+    /// Told when it is set.
+    queue: WaitQueue,
 }
 
 impl TimerFile {
@@ -183,6 +195,7 @@ impl TimerFile {
         Arc::new(Self {
             clock,
             setting: Mutex::new(Setting::default()),
+            queue: WaitQueue::new(),
         })
     }
 
@@ -196,6 +209,7 @@ impl TimerFile {
             (_, false) => self.clock.now().saturating_add(value),
         };
         *self.setting.lock() = Setting { at, interval };
+        self.queue.notify();
         old
     }
 
@@ -245,7 +259,14 @@ impl File for TimerFile {
             if io.is_nonblocking() {
                 return Err(Errno::EAGAIN);
             }
-            if let Some(value) = wait::until(self.deadline(), &mut || self.take())? {
+            // The wait ends when it is set anew, too: then for another time.
+            let set_to = *self.setting.lock();
+            let mut ready = || {
+                let taken = self.take();
+                (taken.is_some() || *self.setting.lock() != set_to).then_some(taken)
+            };
+            let waited = wait::until(&[&self.queue], self.deadline(), &mut ready)?;
+            if let Some(value) = waited.flatten() {
                 break value;
             }
         };
@@ -260,6 +281,14 @@ impl File for TimerFile {
         } else {
             0
         }
+    }
+
+    fn queue(&self) -> Option<&WaitQueue> {
+        Some(&self.queue)
+    }
+
+    fn is_silent(&self) -> bool {
+        true
     }
 
     fn deadline(&self) -> Option<Nanos> {

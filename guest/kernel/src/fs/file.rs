@@ -10,6 +10,7 @@ use linux_raw_sys::general as raw;
 use super::buffer::{Destination, Origin};
 use super::lock::{Owner, RangeLock};
 use super::pages::PageStore;
+use crate::wait::WaitQueue;
 use crate::{Errno, Result};
 
 /// Who keeps the position of an open file.
@@ -117,6 +118,17 @@ pub trait File: core::any::Any + Debug + Send + Sync {
     /// Whether it becomes ready without an event, so that it must be asked again and again.
     fn must_be_asked(&self) -> bool {
         false
+    }
+
+    /// Where it says that it may have become ready.
+    fn queue(&self) -> Option<&WaitQueue> {
+        None
+    }
+
+    /// Whether its readiness changes without a word on its queue: with time, or because it must
+    /// be asked.
+    fn is_silent(&self) -> bool {
+        self.must_be_asked()
     }
 
     /// When it becomes ready by itself (monotonic clock).

@@ -12,7 +12,8 @@ use super::buffer::{Destination, Origin};
 use super::file::{Events, File, Io};
 use super::inode::Inode;
 use super::metadata::{Change, FileKind, Metadata, NewTime, Timestamp};
-use crate::{Errno, Result, wait};
+use crate::wait::{self, WaitQueue};
+use crate::{Errno, Result};
 
 /// How much fits unless told otherwise.
 pub const CAPACITY: usize = 64 << 10;
@@ -33,6 +34,9 @@ pub struct Pipe {
     readers: AtomicUsize,
     writers: AtomicUsize,
     metadata: Mutex<Metadata>,
+    /// Held while bytes move: the program's memory may have to be fetched meanwhile.
+    moving: Mutex<()>,
+    queue: WaitQueue,
 }
 
 /// Where in its memory, of [`CAPACITY_MAX`] bytes, a pipe's bytes are.
@@ -67,6 +71,8 @@ impl Pipe {
             readers: AtomicUsize::new(0),
             writers: AtomicUsize::new(0),
             metadata: Mutex::new(metadata),
+            moving: Mutex::new(()),
+            queue: WaitQueue::new(),
         })
     }
 
@@ -85,6 +91,7 @@ impl Pipe {
             .fetch_add(usize::from(reads), Ordering::Relaxed);
         self.writers
             .fetch_add(usize::from(writes), Ordering::Relaxed);
+        self.queue.notify();
         Arc::new(PipeEnd {
             pipe: self.clone(),
             reads,
@@ -114,7 +121,7 @@ impl Pipe {
                 Ok(end)
             };
         }
-        wait::until(None, &mut || {
+        wait::until(&[&self.queue], None, &mut || {
             (other.load(Ordering::Relaxed) > 0).then_some(())
         })?;
         Ok(end)
@@ -171,6 +178,7 @@ impl Pipe {
     /// Moves bytes to a reader.
     fn drain(&self, into: &mut Destination<'_>) -> Result<()> {
         let memory = self.memory()?;
+        let _moving = self.moving.lock();
         while into.remaining() > 0 && !self.is_empty() {
             let Ring { start, length } = *self.ring.lock();
             let count = length.min(MEMORY - start).min(into.remaining());
@@ -193,6 +201,7 @@ impl Pipe {
     /// Moves bytes from a writer as long as there is room.
     fn fill(&self, from: &mut Origin<'_>) -> Result<()> {
         let memory = self.memory()?;
+        let _moving = self.moving.lock();
         while from.remaining() > 0 && self.room() > 0 {
             let Ring { start, length } = *self.ring.lock();
             let end = (start + length) % MEMORY;
@@ -230,6 +239,7 @@ impl Drop for PipeEnd {
         self.pipe
             .writers
             .fetch_sub(usize::from(self.writes), Ordering::Relaxed);
+        self.pipe.queue.notify();
     }
 }
 
@@ -239,13 +249,24 @@ impl File for PipeEnd {
             return Ok(());
         }
         let mut ready = || (!self.pipe.is_empty() || !self.pipe.has_writers()).then_some(());
-        if ready().is_none() {
-            if io.is_nonblocking() {
-                return Err(Errno::EAGAIN);
+        loop {
+            if ready().is_none() {
+                if io.is_nonblocking() {
+                    return Err(Errno::EAGAIN);
+                }
+                wait::until(&[&self.pipe.queue], None, &mut ready)?;
             }
-            wait::until(None, &mut ready)?;
+            let before = into.done();
+            let result = self.pipe.drain(into);
+            let moved = into.done() - before;
+            if moved > 0 {
+                self.pipe.queue.notify_of(raw::POLLOUT | raw::POLLWRNORM);
+            }
+            // Another reader may have been faster.
+            if result.is_err() || moved > 0 || !self.pipe.has_writers() {
+                return result;
+            }
         }
-        self.pipe.drain(into)
     }
 
     fn write(&self, io: Io, from: &mut Origin<'_>) -> Result<()> {
@@ -256,13 +277,15 @@ impl File for PipeEnd {
             }
             let needed = if whole { from.remaining() as usize } else { 1 };
             if self.pipe.room() >= needed {
-                self.pipe.fill(from)?;
+                let result = self.pipe.fill(from);
+                self.pipe.queue.notify_of(raw::POLLIN | raw::POLLRDNORM);
+                result?;
             } else if io.is_nonblocking() {
                 return Err(Errno::EAGAIN);
             } else {
                 let mut ready =
                     || (self.pipe.room() >= needed || !self.pipe.has_readers()).then_some(());
-                wait::until(None, &mut ready)?;
+                wait::until(&[&self.pipe.queue], None, &mut ready)?;
             }
         }
         Ok(())
@@ -291,6 +314,10 @@ impl File for PipeEnd {
 
     fn available(&self) -> Option<u64> {
         Some(self.pipe.len() as u64)
+    }
+
+    fn queue(&self) -> Option<&WaitQueue> {
+        Some(&self.pipe.queue)
     }
 }
 

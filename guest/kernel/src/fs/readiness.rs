@@ -9,7 +9,8 @@ use linux_raw_sys::general as raw;
 
 use super::file::Events;
 use super::open::OpenFile;
-use crate::{Result, wait};
+use crate::wait::{self, WaitQueue};
+use crate::{Result, sched};
 
 /// The first and the longest interval at which the host is asked.
 const ASK_FIRST: u64 = 200_000;
@@ -69,16 +70,21 @@ pub fn ready(file: &OpenFile, wanted: Events) -> Events {
 }
 
 /// Waits until `check` gives something or `deadline` has passed; `patience` is that of all
-/// files concerned.
+/// files concerned, `queues` are theirs.
 ///
 /// # Errors
 /// `RESTART` when a signal is to be delivered.
 pub fn wait_for<T>(
+    queues: &[&WaitQueue],
     deadline: Option<Nanos>,
     patience: &dyn Fn() -> Patience,
     check: &mut dyn FnMut() -> Option<T>,
 ) -> Result<Option<T>> {
     let mut interval = ASK_FIRST;
+    let mut queues = queues.to_vec();
+    if patience().asks {
+        queues.push(sched::devices());
+    }
     loop {
         let Patience {
             asks,
@@ -86,7 +92,7 @@ pub fn wait_for<T>(
         } = patience();
         let ask = asks.then(|| time::monotonic().saturating_add(Nanos(interval)));
         let until = earlier(deadline, earlier(ask, own));
-        if let Some(value) = wait::until(until, check)? {
+        if let Some(value) = wait::until(&queues, until, check)? {
             return Ok(Some(value));
         }
         if deadline.is_some_and(|at| time::monotonic() >= at) {

@@ -110,6 +110,25 @@ impl AddressSpace {
             .map(|(&start, area)| (LinearAddress(start), area))
     }
 
+    /// Where the memory at an address is, if some is there.
+    #[must_use]
+    pub fn physical_address(&self, address: LinearAddress) -> Option<GuestAddress> {
+        let (start, area) = self.area_at(address)?;
+        let within = address.0 - start.0;
+        match &area.backing {
+            Backing::Private(extent) => extent.start().checked_add(within),
+            Backing::Device(physical) => physical.checked_add(within),
+            Backing::Shared(pages) => {
+                let offset = area.file.as_ref().map_or(0, |file| file.offset) + within;
+                let page = offset & !(PAGE_SIZE - 1);
+                let runs = pages.runs(page, PAGE_SIZE).ok()?;
+                let (physical, _) = runs.first()?;
+                physical.checked_add(offset - page)
+            }
+            Backing::None | Backing::Lazy { .. } | Backing::BeyondFile => None,
+        }
+    }
+
     /// Bytes that are mapped.
     #[must_use]
     pub fn mapped_bytes(&self) -> u64 {
@@ -378,7 +397,9 @@ impl AddressSpace {
             Backing::Lazy { brought } => self.bring_in(start, address.0, brought),
             Backing::Shared(_) => self.show(start, address.0),
             Backing::BeyondFile => Err(FaultError::Bus),
-            Backing::None | Backing::Private(_) | Backing::Device(_) => Err(FaultError::Forbidden),
+            // What was missing came meanwhile, for another thread.
+            Backing::Private(_) | Backing::Device(_) => Ok(()),
+            Backing::None => Err(FaultError::Forbidden),
         }
     }
 

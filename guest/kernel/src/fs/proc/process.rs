@@ -20,6 +20,7 @@ use crate::fs::mount::{self, Mount, MountFlags};
 use crate::fs::pseudo::{Taker, TextFile, Tree, metadata};
 use crate::fs::walk::Follow;
 use crate::process::current;
+use crate::thread;
 use crate::{Errno, Result, uaccess};
 
 /// A link that leads to a place without regard to its text.
@@ -299,7 +300,11 @@ fn status_of_owner(out: &mut String) {
 }
 
 fn status_of_signals(out: &mut String) {
-    let signals = current().signals.lock();
+    let process = current();
+    let threads = process.threads.lock().len().max(1);
+    let own = thread::current();
+    let own = own.signals.lock();
+    let signals = process.signals.lock();
     let (mut ignored, mut caught) = (0, 0);
     for signal in 1..=crate::signal::COUNT {
         let bit = 1u64 << (signal - 1);
@@ -311,10 +316,11 @@ fn status_of_signals(out: &mut String) {
     }
     write!(
         out,
-        "Threads:\t1\nSigQ:\t0/96365\nSigPnd:\t{:016x}\nShdPnd:\t0000000000000000\n\
+        "Threads:\t{threads}\nSigQ:\t0/96365\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\n\
          SigBlk:\t{:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\n",
-        signals.pending_mask(),
-        signals.blocked(),
+        own.pending.mask(),
+        signals.pending.mask(),
+        own.blocked(),
     )
     .expect(WRITES);
 }

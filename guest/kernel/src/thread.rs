@@ -1,0 +1,129 @@
+//! Threads of the program.
+//!
+//! A thread is a task of the layer below ([`guest_hal::task`]) with what Linux keeps for each:
+//! its number, signals, name, and how it is scheduled. [`crate::sched`] decides who runs.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use guest_hal::sync::{Mutex, Once};
+use guest_hal::task::Task;
+use guest_hal::{LinearAddress, UserContext, platform};
+
+use crate::fs::file::Events;
+use crate::process::Process;
+use crate::sched::Scheduling;
+use crate::signal::ThreadSignals;
+use crate::wait::Listener;
+use crate::{Errno, Result, sched};
+
+/// A thread.
+#[derive(Debug)]
+pub struct Thread {
+    /// Its number; the first thread has its process's.
+    pub tid: u32,
+    /// Its process.
+    pub process: Arc<Process>,
+    task: Once<Arc<Task>>,
+    /// How it is scheduled.
+    pub(crate) scheduling: Mutex<Scheduling>,
+    /// Its own signals.
+    pub signals: Mutex<ThreadSignals>,
+    /// Its name (`comm`), at most 15 bytes.
+    pub name: Mutex<Vec<u8>>,
+    /// Cleared, and waiters on it woken, when it ends.
+    pub clear_tid: Mutex<LinearAddress>,
+    /// Head of its list of robust futexes; zero: none.
+    pub robust_list: Mutex<LinearAddress>,
+    /// What the processor said of its last fault: error, vector, address.
+    pub last_fault: Mutex<[u64; 3]>,
+    /// There may be a signal to deliver.
+    pub(crate) signal_work: AtomicBool,
+    /// It ends instead of going back to the program.
+    killed: AtomicBool,
+}
+
+impl Thread {
+    /// A thread that starts at `context` with that base of thread-local storage and the vector
+    /// state of the caller; not running yet. `None` as number: the first one of `process`.
+    ///
+    /// # Errors
+    /// `EAGAIN` without memory.
+    pub fn new(
+        process: &Arc<Process>,
+        tid: u32,
+        context: &UserContext,
+        tls_base: u64,
+    ) -> Result<Arc<Self>> {
+        let task = Task::new(context, tls_base).ok_or(Errno::EAGAIN)?;
+        let thread = Self::taskless(process, tid);
+        thread.task.call_once(|| task);
+        Ok(Arc::new(thread))
+    }
+
+    fn taskless(process: &Arc<Process>, tid: u32) -> Self {
+        Self {
+            tid,
+            process: Arc::clone(process),
+            task: Once::new(),
+            scheduling: Mutex::new(Scheduling::default()),
+            signals: Mutex::new(ThreadSignals::default()),
+            name: Mutex::new(Vec::new()),
+            clear_tid: Mutex::new(LinearAddress(0)),
+            robust_list: Mutex::new(LinearAddress(0)),
+            last_fault: Mutex::new([0; 3]),
+            signal_work: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn task(&self) -> Arc<Task> {
+        Arc::clone(self.task.get().expect("every thread is made with a task"))
+    }
+
+    /// Makes it end at its next step.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+        self.notify();
+        sched::interrupt(self);
+    }
+
+    /// Whether it ends instead of going back to the program.
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Wakes it if it waits, and keeps it from the next wait that began before.
+    pub fn notify(&self) {
+        sched::notify(self);
+    }
+
+    /// Says that there may be a signal to deliver to it.
+    pub(crate) fn note_signal(&self) {
+        self.signal_work.store(true, Ordering::Relaxed);
+        self.notify();
+        sched::interrupt(self);
+    }
+}
+
+impl Listener for Thread {
+    fn notified(&self, _: Events) {
+        self.notify();
+    }
+}
+
+/// The thread that runs here, if the program has started.
+#[must_use]
+pub fn try_current() -> Option<Arc<Thread>> {
+    sched::running(platform().vcpu())
+}
+
+/// The thread that runs here.
+///
+/// # Panics
+/// Before the program has started.
+#[must_use]
+pub fn current() -> Arc<Thread> {
+    try_current().expect("system calls come from a thread")
+}
