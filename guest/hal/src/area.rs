@@ -27,6 +27,8 @@ pub(crate) struct VcpuArea {
     pub(crate) trap_signal: AtomicU64,
     /// The virtual CPU's number.
     pub(crate) number: AtomicU64,
+    /// Not zero: it is in the kernel, or about to be, and cannot leave without the kernel's lock.
+    pub(crate) inside: AtomicU64,
 }
 
 /// Offsets in [`VcpuArea`], for the entry code.
@@ -56,6 +58,7 @@ const fn fresh() -> VcpuArea {
         trap_address: AtomicU64::new(0),
         trap_signal: AtomicU64::new(0),
         number: AtomicU64::new(0),
+        inside: AtomicU64::new(1),
     }
 }
 
@@ -79,6 +82,11 @@ pub(crate) fn number() -> usize {
              options(nostack, preserves_flags, readonly));
     }
     number as usize
+}
+
+/// The area of a virtual CPU.
+pub(crate) fn of(number: usize) -> &'static VcpuArea {
+    AREAS.get(number).expect("a virtual CPU's number")
 }
 
 /// The area of the virtual CPU that this runs on.

@@ -174,7 +174,7 @@ mod entered {
     }
 
     pub(crate) fn run_vcpu() -> ! {
-        lock::enter();
+        lock::take();
         kernel().run_vcpu()
     }
 }

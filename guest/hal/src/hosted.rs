@@ -123,6 +123,8 @@ impl Platform for Hosted {
 
     fn start_others(&self) {}
 
+    fn stop_others(&self) {}
+
     fn take_signals(&self) -> u64 {
         0
     }

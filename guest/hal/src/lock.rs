@@ -6,6 +6,9 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use crate::area::{self, area};
+use crate::frame;
+
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 /// Held, and somebody sleeps until it is given back.
@@ -16,11 +19,47 @@ const LOOKS: u32 = 400;
 
 static LOCK: AtomicU32 = AtomicU32::new(FREE);
 
-/// Takes the lock.
+/// Comes from the program: takes the lock.
 pub(crate) fn enter() {
+    area().inside.store(1, Ordering::SeqCst);
+    take();
+}
+
+/// Goes back to the program: gives the lock back.
+pub(crate) fn leave() {
+    area().inside.store(0, Ordering::Release);
+    give_back();
+}
+
+/// Keeps every other virtual CPU out of the program until the caller gives the lock back.
+pub(crate) fn stop_others() {
+    let platform = crate::platform::lower();
+    let own = area::number();
+    for vcpu in (0..crate::boot::info().vcpus as usize).filter(|vcpu| *vcpu != own) {
+        let inside = &area::of(vcpu).inside;
+        if inside.load(Ordering::SeqCst) == 0 {
+            platform.interrupt(vcpu);
+        }
+        while inside.load(Ordering::SeqCst) == 0 {
+            core::hint::spin_loop();
+        }
+    }
+    STOPS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How often others were stopped.
+static STOPS: AtomicU32 = AtomicU32::new(0);
+
+/// Takes the lock.
+pub(crate) fn take() {
     let taken = LOCK.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
     if taken.is_err() {
+        let stops = STOPS.load(Ordering::Relaxed);
         wait();
+        if STOPS.load(Ordering::Relaxed) != stops {
+            // The program's code may have changed (SDM vol. 3, 9.1.3).
+            frame::serialize();
+        }
     }
 }
 
@@ -42,7 +81,7 @@ fn wait() {
 }
 
 /// Gives the lock back.
-pub(crate) fn leave() {
+pub(crate) fn give_back() {
     if LOCK.swap(FREE, Ordering::Release) == AWAITED {
         crate::platform::lower().wake_one(&LOCK);
     }

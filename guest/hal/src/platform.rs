@@ -138,6 +138,10 @@ pub trait Platform: Sync {
     /// Starts the virtual CPUs beside the first, which go on in [`crate::Kernel::run_vcpu`].
     fn start_others(&self);
 
+    /// Keeps every other virtual CPU out of the program until this one goes back to it or waits:
+    /// for changing the program's code.
+    fn stop_others(&self);
+
     /// Takes the signals that came from outside: bit `n - 1` for Linux signal `n`.
     fn take_signals(&self) -> u64;
 

@@ -93,7 +93,7 @@ unsafe extern "Rust" {
 }
 
 extern "C" fn start(calls: *const CellCalls, start_info: u64) -> ! {
-    crate::lock::enter();
+    crate::lock::take();
     if calls.is_null() {
         LOWER.call_once(|| &crate::bare::Bare);
         crate::bare::start(start_info);

@@ -187,6 +187,10 @@ fn finish(context: &mut UserContext, leave: Leave) -> Leave {
         drop(thread);
         threads::end();
     }
+    if leave == Leave::Full {
+        // Another thread may have had the site patched from which this one came.
+        context.rip = patch::patched_address(context.rip);
+    }
     if context.rip >= APP_END {
         // The program is sent where no program can be: by a frame it made, or a handler.
         signal::force(SignalInfo::from_kernel(number::SIGSEGV));

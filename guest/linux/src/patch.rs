@@ -14,13 +14,17 @@
 //! A stub follows the hardware's convention: `rcx` is the address to return to, and two
 //! bytes before that address there is a `syscall` instruction, so that a call can be
 //! started again by going back two bytes.
+//!
+//! While code is changed no other thread runs it: virtual CPUs that run the program are brought
+//! into the kernel first. A thread that is on its way back to a moved instruction is sent to
+//! where it is now (`dispatch`).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::sync::atomic::Ordering;
 
 use guest_abi::layout::PAGE_SIZE;
 use guest_hal::sync::Mutex;
-use guest_hal::{LinearAddress, Protection, UserContext, report};
+use guest_hal::{LinearAddress, Protection, UserContext, platform, report};
 use guest_kernel::mm::{AddressSpace, Place, Source};
 use guest_kernel::process::current;
 use guest_kernel::uaccess;
@@ -42,12 +46,15 @@ struct Patches {
     moved: BTreeMap<u64, u64>,
     /// The reverse.
     origin: BTreeMap<u64, u64>,
+    /// Sites whose `syscall` is still in place: threads that were in it may trap once more.
+    kept: BTreeSet<u64>,
 }
 
 static PATCHES: Mutex<Patches> = Mutex::new(Patches {
     pages: BTreeMap::new(),
     moved: BTreeMap::new(),
     origin: BTreeMap::new(),
+    kept: BTreeSet::new(),
 });
 
 /// Where execution goes on instead of at `address`, which a patch may have overwritten.
@@ -75,13 +82,11 @@ pub(crate) fn patch(context: &mut UserContext) {
     let Some(site) = context.rip.checked_sub(2) else {
         return;
     };
-    if PATCHES
-        .lock()
-        .pages
-        .contains_key(&(site & !(PAGE_SIZE - 1)))
-    {
+    let patches = PATCHES.lock();
+    if patches.pages.contains_key(&(site & !(PAGE_SIZE - 1))) || patches.kept.contains(&site) {
         return;
     }
+    drop(patches);
     let mut code = [0; 16];
     if uaccess::read(LinearAddress(site), &mut code).is_err() || !code.starts_with(&SYSCALL) {
         return;
@@ -108,11 +113,14 @@ fn patch_load(site: u64, number: u64) -> bool {
     if !is_load || matches!(prefix, 0x40..=0x4f | 0x66) || is_targeted(start + 1, site) {
         return false;
     }
-    install(start, |stub| {
+    let placed = install(start, |stub| {
         stub.bytes(&before);
         stub.enter_kernel(site + 2);
-    })
-    .is_some()
+    });
+    if placed.is_some() {
+        PATCHES.lock().kept.insert(site);
+    }
+    placed.is_some()
 }
 
 /// The form in which the instruction behind moves.
@@ -265,6 +273,7 @@ fn install(site: u64, build: impl FnOnce(&mut Stub)) -> Option<()> {
     build(&mut stub);
     let distance = i32::try_from(place.wrapping_sub(site + JUMP as u64) as i64).ok()?;
     let memory = current().memory.lock();
+    platform().stop_others();
     write_code(&memory, place, stub.code.get(..stub.length)?)?;
     let mut jump = [0xe9; JUMP];
     jump[1..].copy_from_slice(&distance.to_le_bytes());
@@ -321,6 +330,7 @@ pub(crate) fn forget_all() {
     patches.pages.clear();
     patches.moved.clear();
     patches.origin.clear();
+    patches.kept.clear();
 }
 
 /// Forgets patches in a range that is unmapped or replaced.
@@ -331,6 +341,7 @@ pub(crate) fn forget(start: LinearAddress, length: u64) {
         .pages
         .retain(|page, _| *page < start.0 || *page >= end);
     patches.moved.retain(|at, _| *at < start.0 || *at >= end);
+    patches.kept.retain(|at| *at < start.0 || *at >= end);
     patches.origin.retain(|_, at| *at < start.0 || *at >= end);
 }
 

@@ -102,7 +102,7 @@ impl Platform for Bare {
     }
 
     fn idle(&self, ticket: Ticket, deadline: Option<Nanos>) {
-        lock::leave();
+        lock::give_back();
         let area = area();
         let page = vcpu_page(0);
         let before = page.attention.swap(ATTENTION_WAKE, Ordering::SeqCst);
@@ -124,7 +124,7 @@ impl Platform for Bare {
         if earlier.is_some() {
             apic::set_timer(timer);
         }
-        lock::enter();
+        lock::take();
     }
 
     fn take_pending(&self) -> bool {
@@ -153,6 +153,10 @@ impl Platform for Bare {
     fn interrupt(&self, _: usize) {}
 
     fn start_others(&self) {}
+
+    fn stop_others(&self) {
+        lock::stop_others();
+    }
 
     fn take_signals(&self) -> u64 {
         vcpu_page(0).signals.swap(0, Ordering::SeqCst)

@@ -89,9 +89,9 @@ pub(super) extern "C" fn serve(frame: &mut UserContext) {
         no_memory: false,
     };
     if trap.vector == Trap::PAGE_FAULT {
-        lock::enter();
+        lock::take();
         let answer = memory::show(address, needed(error));
-        lock::leave();
+        lock::give_back();
         match answer {
             Answer::Done => return,
             Answer::NoMemory => trap.no_memory = true,

@@ -118,7 +118,7 @@ impl Platform for Cell {
     }
 
     fn idle(&self, ticket: Ticket, deadline: Option<Nanos>) {
-        lock::leave();
+        lock::give_back();
         let area = area();
         let page = vcpu_page(area::number());
         if !spin_for_event(page, ticket) {
@@ -131,7 +131,7 @@ impl Platform for Cell {
             }
             page.attention.store(before, Ordering::SeqCst);
         }
-        lock::enter();
+        lock::take();
     }
 
     fn take_pending(&self) -> bool {
@@ -176,6 +176,10 @@ impl Platform for Cell {
             online.store(1, Ordering::SeqCst);
             (calls().wake)(online.as_ptr());
         }
+    }
+
+    fn stop_others(&self) {
+        lock::stop_others();
     }
 
     fn take_signals(&self) -> u64 {
