@@ -28,7 +28,10 @@ pub(crate) fn others(pid: i32, count: u32) -> Result<Vec<i32>, EngineError> {
         }
         if start.elapsed() > PATIENCE {
             let reason = format!("{} of {count} were made", threads.len());
-            return Err(EngineError::new("the cell's threads cannot be made", reason));
+            return Err(EngineError::new(
+                "the cell's threads cannot be made",
+                reason,
+            ));
         }
         std::thread::sleep(LOOK);
     }
@@ -48,7 +51,9 @@ fn listed(pid: i32) -> std::io::Result<Vec<(i32, i32)>> {
 
 /// From a thread's `status`: the innermost and the outermost of the numbers in `NSpid`.
 fn numbers(status: &str) -> Option<(i32, i32)> {
-    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
     let mut numbers = line.split_whitespace().map(str::parse);
     let ours = numbers.next()?.ok()?;
     let own = numbers.next_back().map_or(Some(ours), Result::ok)?;
@@ -61,7 +66,10 @@ mod tests {
 
     #[test]
     fn a_thread_has_a_number_in_each_namespace() {
-        assert_eq!(numbers("Name:\tx\nNSpid:\t4711\t2\nVmRSS: 3"), Some((2, 4711)));
+        assert_eq!(
+            numbers("Name:\tx\nNSpid:\t4711\t2\nVmRSS: 3"),
+            Some((2, 4711))
+        );
         assert_eq!(numbers("NSpid:\t12\n"), Some((12, 12)));
         assert_eq!(numbers("NSpid:\tx\n"), None);
         assert_eq!(numbers(""), None);

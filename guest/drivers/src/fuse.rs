@@ -82,8 +82,7 @@ impl FuseDevice {
 
 /// Whether a signal wants the program's attention.
 fn is_signalled() -> bool {
-    thread::try_current()
-        .is_some_and(|thread| thread.is_killed() || signal::is_deliverable())
+    thread::try_current().is_some_and(|thread| thread.is_killed() || signal::is_deliverable())
 }
 
 impl Transport for FuseDevice {

@@ -83,8 +83,16 @@ pub(crate) fn serialize() {
 #[unsafe(naked)]
 unsafe extern "C" fn serialize_by_return() {
     naked_asm!(
-        "pop rdx", "mov rcx, rsp", "mov eax, ss", "push rax", "push rcx", "pushfq",
-        "mov eax, cs", "push rax", "push rdx", "iretq",
+        "pop rdx",
+        "mov rcx, rsp",
+        "mov eax, ss",
+        "push rax",
+        "push rcx",
+        "pushfq",
+        "mov eax, cs",
+        "push rax",
+        "push rdx",
+        "iretq",
     )
 }
 

@@ -210,10 +210,7 @@ pub fn update(address: LinearAddress, change: &dyn Fn(u32) -> u32) -> Result<u32
 /// # Errors
 /// `EAGAIN`, `EDEADLK` for its owner, `ESRCH` if the owner is gone, `ETIMEDOUT`, `EFAULT`,
 /// `RESTART`.
-pub fn lock(
-    (address, key): (LinearAddress, Key),
-    deadline: Option<Option<Nanos>>,
-) -> Result<()> {
+pub fn lock((address, key): (LinearAddress, Key), deadline: Option<Option<Nanos>>) -> Result<()> {
     let thread = thread::current();
     loop {
         let value = uaccess::read_u32(address)?;
@@ -282,9 +279,8 @@ fn most_urgent(key: Key) -> Option<(Arc<Waiter>, bool)> {
     let wanting = |waiter: &&Arc<Waiter>| waiter.wants.is_some();
     let queue = all.get(&key)?;
     let count = queue.iter().filter(wanting).count();
-    let urgency = |waiter: &&Arc<Waiter>| {
-        core::cmp::Reverse(waiter.thread.scheduling.lock().priority)
-    };
+    let urgency =
+        |waiter: &&Arc<Waiter>| core::cmp::Reverse(waiter.thread.scheduling.lock().priority);
     let first = queue.iter().filter(wanting).min_by_key(urgency)?;
     Some((Arc::clone(first), count > 1))
 }

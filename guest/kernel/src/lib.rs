@@ -20,6 +20,7 @@ pub mod exec;
 pub mod fs;
 pub mod futex;
 pub mod mm;
+pub mod net;
 pub mod process;
 pub mod random;
 pub mod sched;

@@ -148,9 +148,7 @@ impl Process {
         let threads = self.threads.lock();
         let last = self.last_tid.load(Ordering::Relaxed);
         let numbers = (last + 1..TID_MAX).chain(self.pid + 1..=last);
-        let free = numbers
-            .into_iter()
-            .find(|tid| !threads.contains_key(tid))?;
+        let free = numbers.into_iter().find(|tid| !threads.contains_key(tid))?;
         self.last_tid.store(free, Ordering::Relaxed);
         Some(free)
     }

@@ -196,9 +196,7 @@ impl Pending {
     /// As a mask.
     #[must_use]
     pub fn mask(&self) -> u64 {
-        self.0
-            .iter()
-            .fold(0, |mask, info| mask | bit(info.number))
+        self.0.iter().fold(0, |mask, info| mask | bit(info.number))
     }
 
     /// Adds one, unless it is an ordinary signal that waits already, or too many wait.

@@ -147,7 +147,11 @@ impl Timers {
     /// Whether none is armed.
     fn has_none(&self) -> bool {
         self.interval.iter().all(Option::is_none)
-            && self.posix.iter().flatten().all(|timer| timer.armed.is_none())
+            && self
+                .posix
+                .iter()
+                .flatten()
+                .all(|timer| timer.armed.is_none())
     }
 
     /// When the next one goes off, on the monotonic clock; one that measures processor
@@ -241,8 +245,7 @@ impl Timers {
             timer.overrun = missed.unwrap_or(0);
             if let Some(notice) = timer.notice {
                 let overrun = timer.overrun as u32;
-                let info =
-                    SignalInfo::timer(notice.signal, number as u32, overrun, notice.value);
+                let info = SignalInfo::timer(notice.signal, number as u32, overrun, notice.value);
                 post(info, notice.thread);
             }
         }

@@ -36,6 +36,7 @@ pub mod scheduling;
 pub mod select;
 mod signal_frame;
 pub mod signals;
+pub mod socket;
 pub mod start;
 pub mod stat;
 pub mod table;

@@ -529,16 +529,6 @@ pub fn waitid(
     Err(Errno::ECHILD)
 }
 
-/// `socket`: a machine has no network so far.
-pub fn socket(_domain: i32, _kind: i32, _protocol: i32) -> Return {
-    Err(Errno::EAFNOSUPPORT)
-}
-
-/// `socketpair`.
-pub fn socketpair(_domain: i32, _kind: i32, _protocol: i32, _sv: LinearAddress) -> Return {
-    Err(Errno::EAFNOSUPPORT)
-}
-
 /// `settimeofday`: the clocks are the host's.
 pub fn settimeofday(_tv: LinearAddress, _tz: LinearAddress) -> Return {
     Err(Errno::EPERM)

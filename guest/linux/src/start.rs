@@ -57,7 +57,10 @@ fn run(process: &Arc<Process>, context: &UserContext) -> ! {
         Err(errno) => refuse(errno, "no memory for the first thread"),
     };
     *thread.name.lock() = process.program.lock().name.clone();
-    process.threads.lock().insert(thread.tid, Arc::clone(&thread));
+    process
+        .threads
+        .lock()
+        .insert(thread.tid, Arc::clone(&thread));
     guest_hal::set_kernel(&Linux);
     guest_kernel::time::note_start();
     platform().start_others();

@@ -8,9 +8,10 @@ use core::fmt;
 use guest_hal::LinearAddress;
 
 use crate::argument::{Argument, DirFd, Flags, Mode, PathAddress};
+use crate::socket::{message, options};
 use crate::{
     Return, copy, descriptor, directory, epoll, event, file, futex, ioctl, lock, memory, mount,
-    path, pipe, poll, process, scheduling, select, signals, stat, threads, time, xattr,
+    path, pipe, poll, process, scheduling, select, signals, socket, stat, threads, time, xattr,
 };
 
 /// One row of the table.
@@ -145,8 +146,21 @@ system_calls! {
     38 setitimer(which: u32, new_value: LinearAddress, old_value: LinearAddress) => time::setitimer;
     39 getpid() => process::getpid;
     40 sendfile(out_fd: i32, in_fd: i32, offset: LinearAddress, count: u64) => copy::sendfile;
-    41 socket(domain: i32, kind: i32, protocol: i32) => process::socket;
-    53 socketpair(domain: i32, kind: i32, protocol: i32, sv: LinearAddress) => process::socketpair;
+    41 socket(domain: i32, kind: i32, protocol: i32) => socket::socket;
+    42 connect(fd: i32, addr: LinearAddress, addrlen: u32) => socket::connect;
+    43 accept(fd: i32, addr: LinearAddress, addrlen: LinearAddress) => socket::accept;
+    44 sendto(fd: i32, buf: LinearAddress, length: u64, flags: Flags, dest_addr: LinearAddress, addrlen: u32) => message::sendto;
+    45 recvfrom(fd: i32, buf: LinearAddress, length: u64, flags: Flags, src_addr: LinearAddress, addrlen: LinearAddress) => message::recvfrom;
+    46 sendmsg(fd: i32, msg: LinearAddress, flags: Flags) => message::sendmsg;
+    47 recvmsg(fd: i32, msg: LinearAddress, flags: Flags) => message::recvmsg;
+    48 shutdown(fd: i32, how: i32) => socket::shutdown;
+    49 bind(fd: i32, addr: LinearAddress, addrlen: u32) => socket::bind;
+    50 listen(fd: i32, backlog: i32) => socket::listen;
+    51 getsockname(fd: i32, addr: LinearAddress, addrlen: LinearAddress) => socket::getsockname;
+    52 getpeername(fd: i32, addr: LinearAddress, addrlen: LinearAddress) => socket::getpeername;
+    53 socketpair(domain: i32, kind: i32, protocol: i32, sv: LinearAddress) => socket::socketpair;
+    54 setsockopt(fd: i32, level: i32, optname: i32, optval: LinearAddress, optlen: u32) => options::setsockopt;
+    55 getsockopt(fd: i32, level: i32, optname: i32, optval: LinearAddress, optlen: LinearAddress) => options::getsockopt;
     57 fork() => process::fork;
     58 vfork() => process::fork;
     60 exit(status: i32) => threads::exit;
@@ -305,6 +319,7 @@ system_calls! {
     285 fallocate(fd: i32, mode: Flags, offset: i64, length: i64) => file::fallocate;
     286 timerfd_settime(fd: i32, flags: Flags, new_value: LinearAddress, old_value: LinearAddress) => event::timerfd_settime;
     287 timerfd_gettime(fd: i32, curr_value: LinearAddress) => event::timerfd_gettime;
+    288 accept4(fd: i32, addr: LinearAddress, addrlen: LinearAddress, flags: Flags) => socket::accept4;
     290 eventfd2(initval: u32, flags: Flags) => event::eventfd2;
     291 epoll_create1(flags: Flags) => epoll::epoll_create1;
     292 dup3(oldfd: i32, newfd: i32, flags: Flags) => descriptor::dup3;
@@ -312,9 +327,11 @@ system_calls! {
     295 preadv(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64) => file::preadv;
     296 pwritev(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64) => file::pwritev;
     297 rt_tgsigqueueinfo(tgid: i32, tid: i32, sig: u32, info: LinearAddress) => signals::rt_tgsigqueueinfo;
+    299 recvmmsg(fd: i32, msgvec: LinearAddress, vlen: u32, flags: Flags, timeout: LinearAddress) => message::recvmmsg;
     302 prlimit64(pid: i32, resource: u32, new_limit: LinearAddress, old_limit: LinearAddress) => process::prlimit64;
     303 name_to_handle_at(dirfd: DirFd, pathname: PathAddress, handle: LinearAddress, mount_id: LinearAddress, flags: Flags) => mount::name_to_handle_at;
     306 syncfs(fd: i32) => file::syncfs;
+    307 sendmmsg(fd: i32, msgvec: LinearAddress, vlen: u32, flags: Flags) => message::sendmmsg;
     309 getcpu(cpu: LinearAddress, node: LinearAddress) => scheduling::getcpu;
     316 renameat2(olddirfd: DirFd, oldpath: PathAddress, newdirfd: DirFd, newpath: PathAddress, flags: Flags) => path::renameat2;
     318 getrandom(buf: LinearAddress, count: u64, flags: Flags) => process::getrandom;

@@ -13,11 +13,9 @@ use linux_raw_sys::general as raw;
 use crate::{Return, process, trace};
 
 /// What a thread shares with its maker, all of it or it is a process.
-const SHARED: u64 = (raw::CLONE_VM
-    | raw::CLONE_FS
-    | raw::CLONE_FILES
-    | raw::CLONE_SIGHAND
-    | raw::CLONE_THREAD) as u64;
+const SHARED: u64 =
+    (raw::CLONE_VM | raw::CLONE_FS | raw::CLONE_FILES | raw::CLONE_SIGHAND | raw::CLONE_THREAD)
+        as u64;
 /// What else may be asked for.
 const OPTIONS: u64 = (raw::CLONE_SYSVSEM
     | raw::CLONE_SETTLS
@@ -86,7 +84,16 @@ pub(crate) fn clone3(context: &UserContext) -> Return {
     for (word, bytes) in words.iter_mut().zip(known.as_chunks::<8>().0) {
         *word = u64::from_le_bytes(*bytes);
     }
-    let [flags, _pidfd, child_tid, parent_tid, signal, stack, stack_size, tls] = words;
+    let [
+        flags,
+        _pidfd,
+        child_tid,
+        parent_tid,
+        signal,
+        stack,
+        stack_size,
+        tls,
+    ] = words;
     let is_thread = flags & u64::from(raw::CLONE_THREAD) != 0;
     let stack_is_whole = (stack == 0) == (stack_size == 0);
     if signal > 64 || is_thread && signal != 0 || !stack_is_whole || flags & 0xff != 0 {

@@ -93,9 +93,8 @@ impl Bells {
             .map(device)
             .collect::<Result<_, _>>()?;
         let processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
-        let page = |number: usize| {
-            memory.page(layout::VCPU_PAGES + number as u64 * layout::PAGE_SIZE)
-        };
+        let page =
+            |number: usize| memory.page(layout::VCPU_PAGES + number as u64 * layout::PAGE_SIZE);
         let vcpus = (0..vcpus.clamp(1, layout::VCPUS_MAX))
             .map(page)
             .collect::<Result<_, _>>()?;

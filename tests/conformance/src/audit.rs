@@ -51,7 +51,9 @@ fn complaint(harness: &Harness, case: &Case) -> Result<Option<String>> {
     }
     harness.run(case, &path, How::Traced(&program, &log))?;
     let calls = fs::read_to_string(&log)?;
-    let forks = |line: &&str| line.contains("clone") || line.contains("fork(");
+    let is_thread = |line: &str| line.contains("CLONE_THREAD");
+    let forks =
+        |line: &&str| (line.contains("clone") || line.contains("fork(")) && !is_thread(line);
     Ok(calls
         .lines()
         .find(forks)

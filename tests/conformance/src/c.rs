@@ -47,7 +47,8 @@ impl Compiler {
 }
 
 /// The programs do wrong things on purpose: the compiler shall neither warn of them nor use them.
-const FLAGS: [&str; 7] = [
+const FLAGS: [&str; 8] = [
+    "-pthread",
     "-O1",
     "-g0",
     "-w",

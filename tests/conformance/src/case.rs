@@ -34,6 +34,8 @@ pub(crate) struct Case {
     pub(crate) fails: bool,
     pub(crate) compares: Compares,
     pub(crate) slow: bool,
+    /// Virtual CPUs of the machine, where the engine has more than one.
+    pub(crate) cpus: u32,
     pub(crate) timeout: Duration,
 }
 
@@ -86,6 +88,7 @@ impl Case {
             fails: false,
             compares: USUAL,
             slow: false,
+            cpus: 1,
             timeout: USUAL_TIMEOUT,
         }
     }
@@ -114,6 +117,12 @@ impl Case {
 
     pub(crate) fn prepare(mut self, script: &'static str) -> Self {
         self.prepare = script;
+        self
+    }
+
+    /// The machine has so many virtual CPUs.
+    pub(crate) const fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = cpus;
         self
     }
 

@@ -256,9 +256,7 @@ impl Epoll {
                 ear.is_some_and(|ear| core::ptr::eq(ear.0.as_ptr(), Arc::as_ptr(&interest)))
             });
         }
-        self.silent
-            .lock()
-            .retain(|other| other.key != interest.key);
+        self.silent.lock().retain(|other| other.key != interest.key);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use crate::{Errno, Result};
 /// An inode that is nothing but an open file, as Linux' "anonymous inodes" are.
 #[derive(Debug)]
 pub struct AnonymousInode {
+    kind: FileKind,
     metadata: Metadata,
 }
 
@@ -26,14 +27,21 @@ impl AnonymousInode {
     #[must_use]
     pub fn open_file(file: Arc<dyn File>, label: &str, flags: u32) -> Arc<OpenFile> {
         let metadata = Metadata::new(0xd, super::pseudo::new_number(), 0o600);
-        let location = mount::unnamed(Arc::new(Self { metadata }), label.as_bytes());
+        let inode = Self::new(FileKind::CharacterDevice, metadata);
+        let location = mount::unnamed(inode, label.as_bytes());
         OpenFile::new(location, file, flags)
+    }
+
+    /// One that is shown as of that kind.
+    #[must_use]
+    pub fn new(kind: FileKind, metadata: Metadata) -> Arc<Self> {
+        Arc::new(Self { kind, metadata })
     }
 }
 
 impl Inode for AnonymousInode {
     fn kind(&self) -> FileKind {
-        FileKind::CharacterDevice
+        self.kind
     }
 
     fn metadata(&self) -> Result<Metadata> {

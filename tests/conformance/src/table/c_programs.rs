@@ -56,6 +56,16 @@ const OTHERS: &[&str] = &[
     "utimes",
 ];
 
+/// About threads: dynamic with one virtual CPU and with two, static with two.
+const THREADED: &[&str] = &[
+    "epolls",
+    "futexes",
+    "schedules",
+    "thread_signals",
+    "threads",
+    "unix_sockets",
+];
+
 /// Ways to end: the program's argument and nothing else decides. All end with another status
 /// than 0.
 const ENDS: &[&str] = &[
@@ -92,7 +102,26 @@ pub(super) fn cases() -> Vec<Case> {
         cases.extend(OTHERS.iter().map(|program| built(program, link, flags)));
         cases.extend(ENDS.iter().map(|end| ending(end, link, flags)));
     }
+    for program in THREADED {
+        cases.push(threaded(program, LINKS[0], 1));
+        cases.push(threaded(program, LINKS[0], 2));
+        cases.push(threaded(program, LINKS[2], 2));
+    }
     cases
+}
+
+fn threaded(
+    program: &'static str,
+    (link, flags): (&str, &'static [&'static str]),
+    cpus: u32,
+) -> Case {
+    let case = Case::c(&format!("c/{program}/{link}-{cpus}"), program, flags).cpus(cpus);
+    // Its threads are ended by the end of the process.
+    if program == "threads" {
+        case.fails()
+    } else {
+        case
+    }
 }
 
 fn built(program: &'static str, link: &str, flags: &'static [&'static str]) -> Case {

@@ -1,7 +1,6 @@
 //! The table: command lines over programs of Debian packages, and C programs of our own.
 //!
-//! A program in it neither forks nor starts a thread (`conformance --audit` looks); those that
-//! start threads wait in `threaded.rs` until the kernel runs them.
+//! A program in it does not fork (`conformance --audit` looks).
 
 mod archives;
 mod binary;
@@ -15,7 +14,6 @@ mod languages;
 mod python;
 mod text;
 mod text_more;
-#[cfg(test)]
 mod threaded;
 mod toolchain;
 
@@ -36,6 +34,7 @@ pub(crate) fn all() -> Vec<Case> {
         toolchain::cases,
         busybox::cases,
         closed::cases,
+        threaded::cases,
         c_programs::cases,
     ];
     families.into_iter().flat_map(|family| family()).collect()
@@ -68,7 +67,7 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let cases = all().into_iter().chain(threaded::cases());
+        let cases = all();
         let mut seen = BTreeSet::new();
         for case in cases {
             // As the name of a folder, too.

@@ -1,12 +1,20 @@
-//! Programs that start threads, kept for the day the kernel has them. Not run yet.
+//! Programs that start threads, with one virtual CPU and with two.
 
 use crate::case::{Case, in_package};
 use crate::content::Content::{Mixed, Words};
 
 const PYTHON: &str = "/usr/bin/python3";
 
-/// The cases that wait.
 pub(super) fn cases() -> Vec<Case> {
+    let two = |mut case: Case| {
+        case.name += "-2";
+        case.cpus(2)
+    };
+    let on_two = programs().into_iter().map(two);
+    programs().into_iter().chain(on_two).collect()
+}
+
+fn programs() -> Vec<Case> {
     in_package(
         "threaded",
         [
