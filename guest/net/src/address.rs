@@ -41,9 +41,7 @@ pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
             SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), v4.port())
         }
-        SocketAddr::V4(v4) => {
-            SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port())
-        }
+        SocketAddr::V4(v4) => SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port()),
         SocketAddr::V6(_) => address,
     }
 }
@@ -89,9 +87,7 @@ pub(crate) fn multicast_mac(group: IpAddr) -> Mac {
 pub(crate) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => false,
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || matches!(v6.segments(), [0xff02, ..])
-        }
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || matches!(v6.segments(), [0xff02, ..]),
     }
 }
 

@@ -51,19 +51,50 @@ extern crate alloc;
 extern crate std;
 
 mod address;
+mod addresses;
+mod bytes;
+mod checksum;
+mod datagram;
+mod datagram_calls;
+mod dhcp;
+mod discovery;
+mod egress;
 mod error;
 mod frame;
+mod icmp;
+mod ingress;
 mod interface;
+mod limit;
+mod memory;
+mod multicast;
+mod neighbour;
+mod packet;
+mod ports;
+mod reassembly;
+mod route;
+mod segments;
+mod seq;
+mod siphash;
+mod slab;
 mod socket;
+mod sockets;
+mod stack;
+mod tcp;
 mod time;
+mod timers;
+mod transmit;
+mod wire;
 
+pub use dhcp::Lease;
 pub use error::{Error, Result};
 pub use frame::{Gso, GsoKind, OutFrame, PartialChecksum, RxMeta};
 pub use interface::{
     Counters, Interface, InterfaceAddress, InterfaceConfig, InterfaceId, Mac, Offloads,
 };
+pub use route::{Route, RouteOrigin};
 pub use socket::{
     DatagramInfo, Family, Handle, Kind, Message, Options, Readiness, Shutdown, TcpInfo, TcpState,
     WriteFlags,
 };
+pub use stack::{Config, Stack};
 pub use time::Nanos;

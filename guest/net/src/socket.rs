@@ -152,7 +152,10 @@ impl Default for Options {
 
 /// What a socket is ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a bit of poll's answer")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a bit of poll's answer"
+)]
 pub struct Readiness {
     /// A read would not wait: data, an end, an error, or a connection to accept.
     pub readable: bool,
