@@ -1,6 +1,6 @@
 //! Reading and writing of big-endian fields that may not be there.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// `N` bytes at an offset.
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -84,13 +84,6 @@ impl Header {
 
     pub(crate) fn push_u32(&mut self, value: u32) {
         self.push(&value.to_be_bytes());
-    }
-
-    pub(crate) fn push_address(&mut self, address: IpAddr) {
-        match address {
-            IpAddr::V4(v4) => self.push(&v4.octets()),
-            IpAddr::V6(v6) => self.push(&v6.octets()),
-        }
     }
 
     pub(crate) const fn len(&self) -> usize {

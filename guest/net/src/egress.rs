@@ -237,7 +237,7 @@ impl Stack {
         for due in due {
             match due {
                 Due::Ask(id, address, mac) => self.ask(id, address, mac),
-                Due::Failed(_, waiting) => self.fail_waiting(waiting),
+                Due::Failed(waiting) => self.fail_waiting(waiting),
             }
         }
         self.schedule_neighbours();

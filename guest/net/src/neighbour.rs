@@ -57,7 +57,7 @@ pub(crate) enum Resolution {
 #[derive(Debug)]
 pub(crate) enum Due {
     Ask(InterfaceId, IpAddr, Option<Mac>),
-    Failed(IpAddr, Waiting),
+    Failed(Waiting),
 }
 
 /// All neighbours.
@@ -219,7 +219,7 @@ impl Neighbours {
             }
             if neighbour.tries >= MOST_TRIES {
                 let waiting = core::mem::take(&mut neighbour.waiting);
-                due.push(Due::Failed(*address, waiting));
+                due.push(Due::Failed(waiting));
                 return false;
             }
             neighbour.tries += 1;
@@ -286,7 +286,7 @@ mod tests {
             let (due, _) = neighbours.tick(neighbours.deadline());
             match due.first() {
                 Some(Due::Ask(..)) => asked += 1,
-                Some(Due::Failed(_, waiting)) => {
+                Some(Due::Failed(waiting)) => {
                     assert_eq!(waiting.sockets.len(), 1);
                     break;
                 }

@@ -50,11 +50,6 @@ impl Packet {
         self.bytes.get(ethernet::HEADER..).unwrap_or(&[])
     }
 
-    /// What is owned of it, to be kept as it is.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
     pub(crate) const fn len(&self) -> usize {
         self.bytes.len()
     }

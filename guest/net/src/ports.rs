@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use crate::interface::InterfaceId;
 use crate::siphash::{Key, Random};
-use crate::socket::{Common, Family, Handle};
+use crate::socket::{Common, Handle};
 
 /// The ports that the stack chooses from (`ip_local_port_range`).
 const FIRST: u16 = 32_768;
@@ -18,7 +18,6 @@ const COUNT: u16 = 28_232;
 pub(crate) struct Bound {
     pub(crate) handle: Handle,
     address: IpAddr,
-    family: Family,
     only_v6: bool,
     reuse_address: bool,
     pub(crate) reuse_port: bool,
@@ -31,7 +30,6 @@ impl Bound {
         Self {
             handle,
             address: common.local.ip(),
-            family: common.family,
             only_v6: common.options.only_v6,
             reuse_address: common.options.reuse_address,
             reuse_port: common.options.reuse_port,
@@ -166,6 +164,7 @@ impl Ports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::Family;
     use core::net::SocketAddr;
 
     fn bound(index: u32, address: &str, set: impl Fn(&mut Common)) -> Bound {

@@ -61,7 +61,7 @@ impl Reassembly {
         now: Nanos,
     ) -> Option<Vec<u8>> {
         let end = fragment.offset.checked_add(data.len())?;
-        if end > LARGEST || data.is_empty() || fragment.more && data.len() % 8 != 0 {
+        if end > LARGEST || data.is_empty() || fragment.more && !data.len().is_multiple_of(8) {
             return None;
         }
         let at = self.position(id, now);

@@ -58,7 +58,7 @@ impl Stack {
         id: InterfaceId,
     ) {
         if self.is_turned_away(handle, segment) {
-            return;
+            return self.settle(handle);
         }
         let Some(Socket::Stream(tcp)) = self.sockets.get_mut(handle) else {
             return;
@@ -163,7 +163,8 @@ impl Stack {
         }
         if listener.is_flooded() || full {
             listener.cookies_at = Some(self.now);
-            return self.answer_with_cookie(&tuple, segment, id);
+            let options = listener.common.options.clone();
+            return self.answer_with_cookie(&tuple, segment, id, &options);
         }
         let initial = self.initial_sequence(&tuple);
         let initial = floor.map_or(initial, |floor| {
@@ -215,8 +216,15 @@ impl Stack {
         Some(child)
     }
 
-    fn answer_with_cookie(&mut self, tuple: &Tuple, segment: &Segment, id: InterfaceId) {
+    fn answer_with_cookie(
+        &mut self,
+        tuple: &Tuple,
+        segment: &Segment,
+        id: InterfaceId,
+        options: &crate::socket::Options,
+    ) {
         let offer = Offer::from(&segment.options);
+        let scale = crate::tcp::scale_to_offer(options);
         let seq = cookies::make(self.keys.cookie, tuple, segment.seq, &offer, self.now);
         let clock = self.clock(tuple);
         let mtu = self
@@ -234,7 +242,7 @@ impl Stack {
             window: 65_535,
             options: Options {
                 mss: Some(mtu.saturating_sub(headers)),
-                window_scale: offer.timestamp.and(offer.window_scale).map(|_| 7),
+                window_scale: offer.timestamp.and(offer.window_scale).map(|_| scale),
                 sack_permitted: offer.sack && offer.timestamp.is_some(),
                 timestamps: offer
                     .timestamp
@@ -275,7 +283,8 @@ impl Stack {
         let Some(offer) = offer else {
             return self.send_reset(&tuple, segment, Some(id));
         };
-        if listener.is_full() || self.sockets.len() >= self.most_sockets {
+        // A full queue is no reason to forget a peer that has answered: it will be asked again.
+        if listener.is_overrun() || self.sockets.len() >= self.most_sockets {
             return;
         }
         let Some(child) = self.make_child(handle, tuple, numbers.1, id) else {

@@ -71,10 +71,6 @@ impl Ranges {
         &self.list
     }
 
-    pub(crate) fn first(&self) -> Option<Range> {
-        self.list.first().copied()
-    }
-
     pub(crate) fn last(&self) -> Option<Range> {
         self.list.last().copied()
     }

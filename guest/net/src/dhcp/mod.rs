@@ -60,6 +60,9 @@ pub(crate) enum Event {
     Lost(Lease),
 }
 
+/// A message, and to whom if not to everybody.
+type Outgoing = (Vec<u8>, Option<Ipv4Addr>);
+
 /// A client.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -102,8 +105,8 @@ impl Client {
         self.at
     }
 
-    /// Something is due: what to send, and to whom if not to everybody.
-    pub(crate) fn tick(&mut self, now: Nanos) -> (Event, Option<(Vec<u8>, Option<Ipv4Addr>)>) {
+    /// Something may be due: what to send, or that the lease is over.
+    pub(crate) fn tick(&mut self, now: Nanos) -> (Event, Option<Outgoing>) {
         if now < self.at {
             return (Event::None, None);
         }
@@ -149,7 +152,7 @@ impl Client {
         }
     }
 
-    fn question(&self) -> (Vec<u8>, Option<Ipv4Addr>) {
+    fn question(&self) -> Outgoing {
         let has = self.lease.as_ref();
         let mut question = Question {
             kind: Kind::Request,

@@ -177,6 +177,7 @@ impl Tcp {
         self.sender.unacknowledged = self.sender.initial;
         self.sender.progress_at = now;
         self.receiver.advertised = self.receiver.next.plus(self.receiver.free().min(65_535));
+        self.deadlines.retransmit = now + self.rtt.timeout();
         // What follows is what follows every answer.
         for mark in [
             &mut self.sender.lost_below,

@@ -49,6 +49,11 @@ impl Listener {
         self.pending >= self.backlog.clamp(LEAST_PENDING, MOST_PENDING)
     }
 
+    /// Not even peers that have answered are remembered.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.pending >= 4 * MOST_PENDING
+    }
+
     /// Whether an acknowledgement may be the answer to a cookie.
     pub(crate) fn expects_cookies(&self, now: Nanos) -> bool {
         let recent = |at: Nanos| now - at < super::cookies::LIFETIME;

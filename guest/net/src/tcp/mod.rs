@@ -113,6 +113,11 @@ pub(crate) struct Context<'a> {
     pub(crate) memory: &'a mut Memory,
 }
 
+/// The window scale that a socket of these options offers.
+pub(crate) fn scale_to_offer(options: &crate::socket::Options) -> u8 {
+    Receiver::new(options).scale_to_offer()
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Tcp {
@@ -262,11 +267,6 @@ impl Tcp {
 
     pub(crate) fn return_buffer(&mut self, ring: Ring) {
         self.sender.ring = ring;
-    }
-
-    /// The sequence number after the last one sent.
-    pub(crate) const fn send_next(&self) -> Seq {
-        self.sender.next
     }
 
     /// An acknowledgement of what is here.

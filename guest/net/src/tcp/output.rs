@@ -193,7 +193,8 @@ impl Tcp {
             return None;
         }
         let data = end.min(self.data_end()).since(start);
-        if data == 0 && !(sender.fin_sent && !sender.fin_acknowledged) {
+        let end_is_out = sender.fin_sent && !sender.fin_acknowledged;
+        if data == 0 && !end_is_out {
             return None;
         }
         let budget = self.congestion.window.saturating_sub(pipe).max(sender.mss);
@@ -346,7 +347,7 @@ impl Tcp {
     fn sent_fresh(&mut self, segment: &Segment, now: Nanos) {
         let sender = &mut self.sender;
         let end = segment.end();
-        if segment.length % sender.mss.max(1) != 0 {
+        if !segment.length.is_multiple_of(sender.mss.max(1)) {
             sender.small = end;
         }
         if sender.outstanding() == 0 {

@@ -271,7 +271,7 @@ impl Tcp {
 
     /// No program has it any more. Whether it lives on to send what is queued.
     pub(crate) fn abandon(&mut self, cx: &mut Context<'_>) -> bool {
-        let unread = self.receiver.ring.len() > 0;
+        let unread = !self.receiver.ring.is_empty();
         self.orphan = true;
         self.receiver.ring.release(cx.memory);
         self.receiver.out_of_order.clear();

@@ -13,52 +13,52 @@ use guest_net::{
 
 /// What happens to frames, in percent.
 #[derive(Clone, Copy, Default)]
-pub struct Trouble {
-    pub loss: u64,
-    pub reorder: u64,
-    pub duplicate: u64,
-    pub corrupt: u64,
+pub(crate) struct Trouble {
+    pub(crate) loss: u64,
+    pub(crate) reorder: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) corrupt: u64,
 }
 
 /// Numbers that look random.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
-    pub fn percent(&mut self, chance: u64) -> bool {
+    pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.next() % 100 < chance
     }
 }
 
 type Flying = (Nanos, u64, usize, Vec<u8>, bool, Option<(bool, u16)>);
 
-pub struct World {
-    pub stacks: [Stack; 2],
-    pub now: Nanos,
-    pub trouble: Trouble,
-    pub delay: Nanos,
-    pub random: Random,
-    pub frames: u64,
+pub(crate) struct World {
+    pub(crate) stacks: [Stack; 2],
+    pub(crate) now: Nanos,
+    pub(crate) trouble: Trouble,
+    pub(crate) delay: Nanos,
+    pub(crate) random: Random,
+    pub(crate) frames: u64,
     /// Nothing passes.
-    pub cut: bool,
+    pub(crate) cut: bool,
     flying: BinaryHeap<Reverse<Flying>>,
     count: u64,
 }
 
-pub const LINK: InterfaceId = InterfaceId(1);
+pub(crate) const LINK: InterfaceId = InterfaceId(1);
 
-pub fn address(of: usize, port: u16) -> SocketAddr {
+pub(crate) fn address(of: usize, port: u16) -> SocketAddr {
     let ip: IpAddr = format!("10.0.0.{}", of + 1).parse().unwrap();
     SocketAddr::new(ip, port)
 }
 
-pub fn address_v6(of: usize, port: u16) -> SocketAddr {
+pub(crate) fn address_v6(of: usize, port: u16) -> SocketAddr {
     let ip: IpAddr = format!("fd00::{}", of + 1).parse().unwrap();
     SocketAddr::new(ip, port)
 }
@@ -89,11 +89,11 @@ fn stack(of: usize, offloads: Offloads, mtu: u16) -> Stack {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self::with(seed, Offloads::default(), 1_500)
     }
 
-    pub fn with(seed: u64, offloads: Offloads, mtu: u16) -> Self {
+    pub(crate) fn with(seed: u64, offloads: Offloads, mtu: u16) -> Self {
         Self {
             stacks: [stack(0, offloads, mtu), stack(1, offloads, mtu)],
             now: Nanos::from_secs(1),
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Takes what both have to send, and delivers what has arrived by now.
-    pub fn exchange(&mut self) {
+    pub(crate) fn exchange(&mut self) {
         for from in 0..2 {
             self.stacks[from].poll(self.now);
             let mut frames = Vec::new();
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// Goes to the next thing that happens; false if nothing ever will before `until`.
-    pub fn step(&mut self, until: Nanos) -> bool {
+    pub(crate) fn step(&mut self, until: Nanos) -> bool {
         self.exchange();
         let arrival = self.flying.peek().map(|Reverse(first)| first.0);
         let deadlines = self.stacks.iter().filter_map(Stack::next_deadline);
@@ -186,13 +186,13 @@ impl World {
         true
     }
 
-    pub fn run_for(&mut self, time: Nanos) {
+    pub(crate) fn run_for(&mut self, time: Nanos) {
         let until = self.now + time;
         while self.step(until) {}
     }
 
     /// Steps until something is so; panics when it never is.
-    pub fn until(&mut self, limit: Nanos, mut done: impl FnMut(&mut Self) -> bool) {
+    pub(crate) fn until(&mut self, limit: Nanos, mut done: impl FnMut(&mut Self) -> bool) {
         let end = self.now + limit;
         loop {
             if done(self) {
@@ -203,7 +203,7 @@ impl World {
         }
     }
 
-    pub fn listen(&mut self, on: usize, at: SocketAddr, backlog: usize) -> Handle {
+    pub(crate) fn listen(&mut self, on: usize, at: SocketAddr, backlog: usize) -> Handle {
         let family = if at.is_ipv4() { Family::V4 } else { Family::V6 };
         let stack = &mut self.stacks[on];
         let handle = stack.open(Kind::Stream, family).unwrap();
@@ -212,7 +212,7 @@ impl World {
         handle
     }
 
-    pub fn connect(&mut self, from: usize, to: SocketAddr) -> Handle {
+    pub(crate) fn connect(&mut self, from: usize, to: SocketAddr) -> Handle {
         let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
         let stack = &mut self.stacks[from];
         let handle = stack.open(Kind::Stream, family).unwrap();
@@ -221,7 +221,7 @@ impl World {
     }
 
     /// A connection from the first stack to the second: both ends.
-    pub fn pair(&mut self, port: u16) -> (Handle, Handle) {
+    pub(crate) fn pair(&mut self, port: u16) -> (Handle, Handle) {
         let listener = self.listen(1, address(1, port), 16);
         let client = self.connect(0, address(1, port));
         let mut server = None;
@@ -237,7 +237,12 @@ impl World {
         (client, server.unwrap())
     }
 
-    pub fn write(&mut self, on: usize, handle: Handle, bytes: &[u8]) -> Result<usize, Error> {
+    pub(crate) fn write(
+        &mut self,
+        on: usize,
+        handle: Handle,
+        bytes: &[u8],
+    ) -> Result<usize, Error> {
         let mut rest = bytes;
         self.stacks[on].write(
             handle,
@@ -252,7 +257,12 @@ impl World {
         )
     }
 
-    pub fn read(&mut self, on: usize, handle: Handle, most: usize) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read(
+        &mut self,
+        on: usize,
+        handle: Handle,
+        most: usize,
+    ) -> Result<Vec<u8>, Error> {
         let mut all = Vec::new();
         let mut take = |part: &[u8]| {
             all.extend_from_slice(part);
@@ -263,7 +273,7 @@ impl World {
     }
 
     /// Sends so many bytes both ways at once and checks that they arrive.
-    pub fn transfer(&mut self, ends: [Handle; 2], bytes: usize, chunk: usize, limit: Nanos) {
+    pub(crate) fn transfer(&mut self, ends: [Handle; 2], bytes: usize, chunk: usize, limit: Nanos) {
         let (mut sent, mut got) = ([0; 2], [0; 2]);
         self.until(limit, |world| {
             let mut moved = true;
@@ -292,7 +302,7 @@ impl World {
 }
 
 /// Bytes of a stream that differ from place to place.
-pub fn pattern(start: usize, length: usize) -> Vec<u8> {
+pub(crate) fn pattern(start: usize, length: usize) -> Vec<u8> {
     (start..start + length)
         .map(|at| (at ^ (at >> 8) ^ (at >> 15)) as u8)
         .collect()
