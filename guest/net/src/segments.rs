@@ -58,6 +58,7 @@ impl Stack {
         id: InterfaceId,
     ) {
         if self.is_turned_away(handle, segment) {
+            self.keep_answer(handle, segment);
             return self.settle(handle);
         }
         let Some(Socket::Stream(tcp)) = self.sockets.get_mut(handle) else {
@@ -98,6 +99,42 @@ impl Stack {
         };
         let is_full = matches!(self.sockets.get(parent), Some(Socket::Listener(listener)) if listener.is_full());
         is_full && !segment.flags.has(Flags::RST)
+    }
+
+    /// Remembers the last step of a handshake, without its data, until the program accepts.
+    fn keep_answer(&mut self, handle: Handle, segment: &Segment) {
+        let Some(Socket::Stream(tcp)) = self.sockets.get_mut(handle) else {
+            return;
+        };
+        let is_answer = segment.flags.has(Flags::ACK) && !segment.flags.has(Flags::SYN);
+        let Some(parent) = tcp.parent.filter(|_| is_answer && !tcp.answered) else {
+            return;
+        };
+        tcp.answered = true;
+        if let Some(Socket::Listener(listener)) = self.sockets.get_mut(parent) {
+            let answer = Segment {
+                length: 0,
+                flags: Flags::ACK,
+                ..*segment
+            };
+            listener.answers.push_back((handle, answer));
+        }
+    }
+
+    /// There is room in a listener's queue: one that waited for it comes in.
+    pub(crate) fn admit(&mut self, handle: Handle) {
+        while let Some(Socket::Listener(listener)) = self.sockets.get_mut(handle) {
+            if listener.is_full() {
+                return;
+            }
+            let Some((child, answer)) = listener.answers.pop_front() else {
+                return;
+            };
+            if let Some(Socket::Stream(tcp)) = self.sockets.get_mut(child) {
+                tcp.answered = false;
+                self.input_connection(child, &answer, &[], InterfaceId::LOOPBACK);
+            }
+        }
     }
 
     /// A handshake is over: the connection can be accepted, if its listener is still there.

@@ -374,6 +374,7 @@ impl Stack {
         let peer = tcp.common.remote.unwrap_or(tcp.common.local);
         let peer = tcp.common.shown(peer);
         self.note_changed(child);
+        self.admit(handle);
         Ok((child, peer))
     }
 

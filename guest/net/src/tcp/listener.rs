@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 
 use crate::socket::{Common, Handle, Readiness};
 use crate::time::Nanos;
+use crate::wire::tcp::Segment;
 
 /// A listener.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(crate) struct Listener {
     backlog: usize,
     /// Connections to be accepted.
     pub(crate) ready: VecDeque<Handle>,
+    /// The last steps of handshakes for which that queue had no room.
+    pub(crate) answers: VecDeque<(Handle, Segment)>,
     /// Connections whose peers have not answered ours yet.
     pub(crate) pending: usize,
     /// When a cookie was sent last.
@@ -30,6 +33,7 @@ impl Listener {
             common,
             backlog: backlog.min(MOST_BACKLOG),
             ready: VecDeque::new(),
+            answers: VecDeque::new(),
             pending: 0,
             cookies_at: None,
         }

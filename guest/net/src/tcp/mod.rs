@@ -127,6 +127,8 @@ pub(crate) struct Tcp {
     pub(crate) path: Option<Path>,
     /// The listener, until the connection is accepted.
     pub(crate) parent: Option<Handle>,
+    /// Its peer has answered, but its listener's queue was full.
+    pub(crate) answered: bool,
     /// No program has it.
     pub(crate) orphan: bool,
     /// It was made by a call of `connect`, of which the outcome has not been told.
@@ -158,6 +160,7 @@ impl Tcp {
             state: TcpState::Closed,
             path: None,
             parent: None,
+            answered: false,
             orphan: false,
             connecting: false,
             registered: false,
