@@ -604,6 +604,7 @@ pub fn collect() {
     if DEVICES_SEEN.swap(devices, Ordering::Relaxed) != devices {
         DEVICES.notify();
     }
+    crate::net::network::service();
     signal::collect();
     wake_expired();
 }
@@ -701,10 +702,17 @@ pub(crate) fn timers_changed() {
     ask_for_turn(platform().vcpu());
 }
 
+/// When a timer of the process or of the network goes off.
+fn next_timer() -> Option<Nanos> {
+    let process = crate::time::next_deadline();
+    let network = crate::net::network::next_deadline();
+    process.into_iter().chain(network).min()
+}
+
 /// Asks for the interrupt that the thread needs which goes back to the program.
 fn arm() {
     let vcpu = platform().vcpu();
-    let timers = crate::time::next_deadline();
+    let timers = next_timer();
     let mut scheduler = SCHEDULER.lock();
     let wanted = scheduler.interruption(vcpu);
     let wanted = timers.into_iter().chain(wanted).min();
@@ -720,7 +728,7 @@ fn arm() {
         platform().set_timer(wanted);
     }
     drop(scheduler);
-    let others_wait = !DEVICES.is_empty();
+    let others_wait = !DEVICES.is_empty() || crate::net::network::has_links();
     if DEVICE_INTERRUPTS.swap(others_wait, Ordering::Relaxed) != others_wait {
         platform().set_device_interrupts(others_wait);
     }
@@ -745,7 +753,7 @@ pub fn run() -> ! {
         let waits = scheduler.deadlines.first().map(|(deadline, _)| *deadline);
         scheduler.vcpu(vcpu).is_idle = true;
         drop(scheduler);
-        let deadline = crate::time::next_deadline().into_iter().chain(waits).min();
+        let deadline = next_timer().into_iter().chain(waits).min();
         platform().idle(ticket, deadline);
         SCHEDULER.lock().vcpu(vcpu).is_idle = false;
     }

@@ -53,6 +53,25 @@ pub fn write(into: LinearAddress, from: &[u8]) -> Result<()> {
     })
 }
 
+/// Brings a range in, so that a copy from it (to it: `write`) does not have to wait.
+///
+/// # Errors
+/// `EFAULT`.
+pub fn touch(start: LinearAddress, length: u64, write: bool) -> Result<()> {
+    const PAGE: u64 = guest_abi::layout::PAGE_SIZE;
+    let mut at = start.0;
+    let end = start.0.saturating_add(length);
+    while at < end {
+        if write {
+            compare_exchange(LinearAddress(at & !3), 0, 0)?;
+        } else {
+            read(LinearAddress(at), &mut [0])?;
+        }
+        at = (at & !(PAGE - 1)).saturating_add(PAGE);
+    }
+    Ok(())
+}
+
 /// Replaces 32 bits in one step if they are `expected`; what they were.
 ///
 /// # Errors

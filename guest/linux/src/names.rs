@@ -508,6 +508,7 @@ pub fn describe(error: Errno) -> &'static str {
         Errno::ENOTCONN => "Transport endpoint is not connected",
         Errno::ETIMEDOUT => "Connection timed out",
         Errno::ECONNREFUSED => "Connection refused",
+        Errno::EHOSTUNREACH => "No route to host",
         Errno::EALREADY => "Operation already in progress",
         Errno::EINPROGRESS => "Operation now in progress",
         Errno::ESTALE => "Stale file handle",

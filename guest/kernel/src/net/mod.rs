@@ -1,9 +1,12 @@
 //! Sockets: what those of all families have in common.
 //!
-//! A [`Socket`] is a file with more operations. [`unix`] are those within the machine; other
-//! families come with the network. Numbers of options and flags are Linux' own; addresses
+//! A [`Socket`] is a file with more operations. [`unix`] are those within the machine, [`internet`]
+//! those of the [`network`]. Numbers of options and flags are Linux' own; addresses
 //! are parsed and shown by the system call layer.
 
+pub mod interfaces;
+pub mod internet;
+pub mod network;
 pub mod options;
 pub mod unix;
 

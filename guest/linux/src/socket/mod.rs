@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 
 use guest_hal::LinearAddress;
 use guest_kernel::fs::OpenFile;
+use guest_kernel::net::internet::InternetSocket;
 use guest_kernel::net::unix::UnixSocket;
 use guest_kernel::net::{Direction, Kind, Socket, SocketFile, open_file as open_socket};
 use guest_kernel::{Errno, Result, uaccess};
@@ -22,6 +23,8 @@ use crate::argument::Flags;
 use crate::descriptor::{close, downcast, install, open_file};
 
 const AF_UNIX: i32 = 1;
+const AF_INET: i32 = 2;
+const AF_INET6: i32 = 10;
 const SOCK_TYPE: i32 = 0xf;
 
 /// The socket of a descriptor, and its open file.
@@ -60,6 +63,7 @@ fn check_family(domain: i32, kind: Kind, protocol: i32) -> Result<Kind> {
         // As on Linux.
         AF_UNIX if kind == Kind::Raw => Ok(Kind::Datagram),
         AF_UNIX => Ok(kind),
+        AF_INET | AF_INET6 => Ok(kind),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -73,13 +77,20 @@ fn install_socket(socket: Arc<dyn Socket>, flags: u32) -> Return {
 pub fn socket(domain: i32, kind: i32, protocol: i32) -> Return {
     let (kind, flags) = kind_of(kind)?;
     let kind = check_family(domain, kind, protocol)?;
-    install_socket(UnixSocket::new(kind), flags)
+    if domain == AF_UNIX {
+        return install_socket(UnixSocket::new(kind), flags);
+    }
+    let socket = InternetSocket::new(domain as u16, kind, protocol as u32)?;
+    install_socket(socket, flags)
 }
 
 /// `socketpair`.
 pub fn socketpair(domain: i32, kind: i32, protocol: i32, sv: LinearAddress) -> Return {
     let (kind, flags) = kind_of(kind)?;
     let kind = check_family(domain, kind, protocol)?;
+    if domain != AF_UNIX {
+        return Err(Errno::EOPNOTSUPP);
+    }
     let (one, other) = UnixSocket::pair(kind);
     let first = install_socket(one, flags)?;
     let second = install_socket(other, flags).inspect_err(|_| {
