@@ -6,13 +6,14 @@
 //! * [`pci`]: as a function of the PCI bus (virtio 1.2, 4.1), found by looking;
 //! * [`mmio`]: by registers (virtio 1.2, 4.2) at a place that the monitor tells.
 //!
-//! [`wire`] sets up, the same way for all; [`queue`] sends and waits; [`buffer`] and [`memory`]
+//! [`wire`] sets up, the same way for all; [`queue`] sends and waits, [`packets`] does not wait; [`buffer`] and [`memory`]
 //! give the device addresses. Whatever a device says of itself is checked: one that is odd is
 //! not found, or cannot be opened.
 
 mod buffer;
 mod memory;
 mod mmio;
+mod packets;
 mod page;
 mod pci;
 mod queue;
@@ -22,6 +23,7 @@ pub use buffer::{Source, Target};
 #[cfg(kernel_build)]
 pub(crate) use mmio::acknowledge;
 pub use mmio::announce;
+pub use packets::{PacketReceiver, PacketSender};
 pub use queue::{Queue, ReceiveQueue, RequestQueue};
 
 use alloc::vec::Vec;
@@ -37,6 +39,8 @@ use wire::{Wire, set_up};
 
 /// A device page has no more queues than this.
 pub const QUEUES_MAX: usize = device::QUEUES_MAX;
+/// The number of network devices (virtio 1.2, 5.1).
+pub const ID_NET: u32 = 1;
 /// The number of console devices (virtio 1.2, 5.3).
 pub const ID_CONSOLE: u32 = 3;
 /// The number of file system devices (virtio 1.2, 5.11).

@@ -20,7 +20,7 @@ use crate::memory::Extent;
 use crate::{Nanos, platform, time};
 
 /// Descriptors of a queue.
-const QUEUE_SIZE: usize = 64;
+pub(super) const QUEUE_SIZE: usize = 64;
 /// Most pieces of a request in one direction.
 const PIECES_MAX: usize = 16;
 /// Most runs of physical memory of a request in one direction.
@@ -33,8 +33,8 @@ const RECEIVE_SIZE: u64 = PAGE_SIZE;
 
 /// A queue of one device, not used for anything yet.
 pub struct Queue {
-    queue: VirtQueue<Memory, QUEUE_SIZE>,
-    bell: Bell,
+    pub(super) queue: VirtQueue<Memory, QUEUE_SIZE>,
+    pub(super) bell: Bell,
     /// Whether the device does not interrupt.
     polled: bool,
 }
@@ -61,7 +61,7 @@ impl Queue {
     }
 
     /// When to look again although nothing happened.
-    fn look_again(&self) -> Option<Nanos> {
+    pub(super) fn look_again(&self) -> Option<Nanos> {
         self.polled
             .then(|| time::monotonic().saturating_add(LOOK_EVERY))
     }
