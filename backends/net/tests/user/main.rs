@@ -1,0 +1,5 @@
+//! The user network under a guest with a TCP/IP stack of its own, against sockets of this host.
+
+mod peer;
+mod streams;
+mod wire;
