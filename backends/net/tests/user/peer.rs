@@ -20,7 +20,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 use crate::wire::{Faults, Lane, Sent, Wire};
 
 /// How long anything may take before a test fails: no figure, just no hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Phy {
     wire: Arc<Wire>,

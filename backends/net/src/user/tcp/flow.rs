@@ -23,7 +23,7 @@ pub(super) const ROOM_FIRST: u32 = 32 << 10;
 /// Most that is offered.
 const ROOM_MAX: u32 = 4 << 20;
 /// Acknowledged bytes, and pieces, that may stay in the socket's queue.
-const LAZY_BYTES: u32 = 64 << 10;
+const LAZY_BYTES: u32 = 4 << 10;
 const LAZY_PIECES: u8 = 16;
 
 /// The two ends as the guest sees them.
@@ -80,6 +80,8 @@ pub(in crate::user) struct Flow {
     /// From the guest. Next expected, last acknowledged, right edge of what was offered.
     pub(super) expected: u32,
     pub(super) acked: u32,
+    /// End of what came out of order.
+    pub(super) lost: u32,
     pub(super) edge: u32,
     /// Free space of the socket, as far as known, and when it was last asked for.
     pub(super) room: u32,
@@ -132,6 +134,7 @@ impl Flow {
             host_closing: false,
             expected: 0,
             acked: 0,
+            lost: 0,
             edge: 0,
             room: ROOM_FIRST,
             room_asked: 0,
@@ -177,6 +180,12 @@ impl Flow {
 
     pub(super) const fn in_flight(&self) -> u32 {
         self.next.wrapping_sub(self.una)
+    }
+
+    /// Whether the socket's queue holds bytes that the guest has.
+    pub(super) const fn is_lazy(&self) -> bool {
+        let count = self.una.wrapping_sub(self.base);
+        count != 0 && count <= i32::MAX as u32 && !self.fin_acked
     }
 
     /// How many bytes the guest's window still takes.

@@ -11,11 +11,13 @@ use super::super::slab::Id;
 use super::super::sockets;
 use super::flow::{Flow, Key, State, before};
 use super::open::reset_stranger;
-use super::time::{DELAY, IDLE, LINGER, timeout};
+use super::time::{DELAY, IDLE, LAZY, LINGER, timeout};
 use super::{Arrival, Tcp};
 
 /// Acknowledgements of the same number that mean a loss.
 const DUPLICATES: u8 = 3;
+/// Most acknowledgements that are sent at once.
+const ACKS_MAX: u8 = 8;
 
 impl Tcp {
     /// A segment of the guest.
@@ -224,7 +226,12 @@ fn progress(common: &Common, flow: &mut Flow, number: u32) -> io::Result<()> {
         flow.place_look()?;
     }
     flow.timing = flow.in_flight() > 0;
-    flow.deadline = common.now + if flow.timing { timeout(0) } else { IDLE };
+    flow.deadline = common.now
+        + match (flow.timing, flow.is_lazy()) {
+            (true, _) => timeout(0),
+            (false, true) => LAZY,
+            (false, false) => IDLE,
+        };
     Ok(())
 }
 
@@ -246,7 +253,12 @@ fn receive(
     let known = flow.expected.wrapping_sub(segment.sequence);
     if known as i32 > segment.span() as i32 - 1 || (known as i32) < 0 || flow.guest_end {
         common.counters.out_of_order += 1;
-        flow.acks = flow.acks.max(1);
+        // One for each: three make the guest send again what is missing.
+        flow.acks = (flow.acks + 1).min(ACKS_MAX);
+        let end = segment.sequence.wrapping_add(segment.span());
+        if (known as i32) < 0 && before(flow.lost, end) {
+            flow.lost = end;
+        }
         return Ok(());
     }
     let fresh = segment.length.saturating_sub(known as usize);
@@ -256,6 +268,12 @@ fn receive(
     let taken = hand_over(flow, arrival, take)?;
     flow.expected = flow.expected.wrapping_add(taken as u32);
     flow.room = flow.room.saturating_sub(taken as u32);
+    if before(flow.expected, flow.lost) {
+        // What followed on the hole was dropped too, and its sender is told as if it were lost now.
+        flow.acks = flow.acks.max(4);
+    } else {
+        flow.lost = flow.expected;
+    }
     if taken < fresh {
         flow.dropped = true;
         flow.acks = flow.acks.max(1);

@@ -28,6 +28,7 @@ impl Tcp {
         flow.expected = arrival.segment.sequence.wrapping_add(1);
         flow.acked = flow.expected;
         flow.edge = flow.expected;
+        flow.lost = flow.expected;
         take_options(&mut flow, &arrival.segment);
         let Target::Host(to) = common.target(key.remote) else {
             return refuse(common, arrival.guest, &flow);
@@ -149,6 +150,7 @@ impl Tcp {
         flow.expected = segment.sequence.wrapping_add(1);
         flow.acked = flow.expected;
         flow.edge = flow.expected;
+        flow.lost = flow.expected;
         flow.una = flow.next;
         take_options(flow, segment);
         flow.acks = 1;

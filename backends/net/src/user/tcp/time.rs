@@ -21,6 +21,9 @@ pub(super) const IDLE: Nanos = (2 * 3600 + 240) * SECOND;
 pub(super) const LINGER: Nanos = SECOND;
 /// How long an acknowledgement may wait for company.
 pub(in crate::user) const DELAY: Nanos = 5 * MILLISECOND;
+/// How long bytes may stay in a socket's queue that the guest has. They may keep the other side
+/// from sending: the host opens a window only for whole segments.
+pub(super) const LAZY: Nanos = 20 * MILLISECOND;
 /// How long the guest may take to acknowledge, at first and at most.
 const TIMEOUT_FIRST: Nanos = 200 * MILLISECOND;
 const TIMEOUT_MAX: Nanos = 10 * SECOND;
@@ -73,6 +76,13 @@ impl Tcp {
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
+        if flow.state == State::Open && !flow.timing && flow.is_lazy() {
+            flow.deadline = common.now + IDLE;
+            if flow.drop_acknowledged(true).is_err() {
+                self.abort(common, guest, id);
+            }
+            return;
+        }
         flow.tries = flow.tries.saturating_add(1);
         flow.deadline = common.now + timeout(flow.tries);
         match flow.state {
