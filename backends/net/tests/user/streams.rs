@@ -134,7 +134,7 @@ fn one_frame_in_a_hundred_suffers() {
 #[test]
 fn one_frame_in_ten_suffers() {
     fetch(2_000_000, all(10));
-    send(2_000_000, all(10));
+    send(400_000, all(10));
 }
 
 #[test]

@@ -150,11 +150,11 @@ impl Tcp {
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
+        flow.host_closing |= closing;
         if flow.state == State::Connecting {
             return self.connected(common, guest, id);
         }
         flow.readable = !flow.host_end;
-        flow.host_closing |= closing;
         if writable && flow.blocked {
             flow.ask_room();
             if flow.room == 0 {
