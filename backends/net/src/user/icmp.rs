@@ -51,8 +51,7 @@ pub(super) fn unreachable(
         destination: back.source,
         ..back
     };
-    let length = quoted.len().max(20);
-    let header = there.start(protocol, length);
+    let header = there.start(protocol, quoted.len());
     let first = match back.source {
         std::net::IpAddr::V4(_) => [3, why.code_v4()],
         std::net::IpAddr::V6(_) => [1, why.code_v6()],

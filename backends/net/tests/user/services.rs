@@ -283,7 +283,13 @@ fn datagrams_reach_a_published_port_and_their_answers_the_caller() {
         socket.send_slice(b"answer", from).unwrap();
         Some(())
     });
-    let mut bytes = [0; 100];
-    let (count, from) = caller.recv_from(&mut bytes).unwrap();
-    assert_eq!((&bytes[..count], from), (&b"answer"[..], addresses[0]));
+    let answer = thread::spawn(move || {
+        let mut bytes = [0; 100];
+        let (count, from) = caller.recv_from(&mut bytes).unwrap();
+        (bytes[..count].to_vec(), from)
+    });
+    while !answer.is_finished() {
+        peer.step();
+    }
+    assert_eq!(answer.join().unwrap(), (b"answer".to_vec(), addresses[0]));
 }
