@@ -70,17 +70,14 @@ pub struct User {
     asleep_until: AtomicU64,
     /// Whether the guest has sent something since that thread last looked.
     active: AtomicBool,
+    /// Nanoseconds that tests have added to the time.
+    later: AtomicU64,
 }
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User").finish_non_exhaustive()
     }
-}
-
-fn now() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 impl User {
@@ -107,6 +104,7 @@ impl User {
             wake,
             asleep_until: AtomicU64::new(0),
             active: AtomicBool::new(false),
+            later: AtomicU64::new(0),
         })
     }
 
@@ -120,9 +118,15 @@ impl User {
         self.stack().tcp.len()
     }
 
+    fn now(&self) -> u64 {
+        let now = clock_gettime(ClockId::Monotonic);
+        let later = self.later.load(Ordering::Relaxed);
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64 + later
+    }
+
     fn stack(&self) -> MutexGuard<'_, Stack> {
         let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
-        stack.common.now = now();
+        stack.common.now = self.now();
         stack
     }
 
@@ -148,10 +152,46 @@ impl User {
         }
     }
 
+    /// Serves what the host has now, as if `later` nanoseconds more had passed; for tests.
+    pub fn serve_now(&self, guest: &dyn Guest, later: u64) {
+        self.later.fetch_add(later, Ordering::SeqCst);
+        let mut events = Vec::with_capacity(EVENTS);
+        self.serve_events(guest, &mut events, Some(Timespec::default()));
+    }
+
+    /// Waits for the host, and serves what it has.
+    fn serve_events(
+        &self,
+        guest: &dyn Guest,
+        events: &mut Vec<epoll::Event>,
+        patience: Option<Timespec>,
+    ) {
+        events.clear();
+        let room = rustix::buffer::spare_capacity(events);
+        let waited = epoll::wait(&*self.epoll, room, patience.as_ref());
+        self.asleep_until.store(0, Ordering::SeqCst);
+        if waited.is_err() {
+            return;
+        }
+        let mut stack = self.stack();
+        for event in events.iter() {
+            let epoll::Event { flags, data } = *event;
+            match About::from_data(data.u64()) {
+                About::Wake => {
+                    let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+                }
+                about => stack.event(about, flags, guest),
+            }
+        }
+        stack.expire(guest);
+        drop(stack);
+        self.pump(0, guest);
+    }
+
     /// How long to wait for the host.
     fn patience(&self) -> Option<Timespec> {
         let mut until = self.stack().next_deadline();
-        let now = now();
+        let now = self.now();
         if self.active.swap(false, Ordering::SeqCst) {
             // What the guest sends next wants to be acknowledged without waking anybody.
             until = until.min(now + DELAY);
@@ -203,29 +243,7 @@ impl Network for User {
         let mut events = Vec::with_capacity(EVENTS);
         while !stop.load(Ordering::Acquire) {
             let patience = self.patience();
-            events.clear();
-            let waited = epoll::wait(
-                &*self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                patience.as_ref(),
-            );
-            self.asleep_until.store(0, Ordering::SeqCst);
-            if waited.is_err() {
-                continue;
-            }
-            let mut stack = self.stack();
-            for event in &events {
-                let epoll::Event { flags, data } = *event;
-                match About::from_data(data.u64()) {
-                    About::Wake => {
-                        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-                    }
-                    about => stack.event(about, flags, guest),
-                }
-            }
-            stack.expire(guest);
-            drop(stack);
-            self.pump(0, guest);
+            self.serve_events(guest, &mut events, patience);
         }
     }
 
