@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::error::{STATUS_HUSK, say};
+use crate::network::NetworkOptions;
 
 /// Longest tag of a directory (virtio 1.2, 5.11.4).
 const TAG_MAX: usize = 36;
@@ -67,6 +68,8 @@ pub(crate) struct RunOptions {
     /// A directory of this host, changes written through (or refused, with :ro)
     #[arg(long, short, value_name = "HOST:GUEST[:ro]", value_parser = parse_volume)]
     pub(crate) volume: Vec<Volume>,
+    #[command(flatten)]
+    pub(crate) network: NetworkOptions,
     /// Show the program's system calls on stderr, in strace's format
     #[arg(long)]
     pub(crate) trace: bool,
@@ -133,6 +136,8 @@ pub(crate) struct BootOptions {
     /// A directory of this host, for the guest to mount by its tag (virtiofs)
     #[arg(long, short, value_name = "HOST:TAG[:ro]", value_parser = parse_tagged)]
     pub(crate) volume: Vec<TaggedVolume>,
+    #[command(flatten)]
+    pub(crate) network: NetworkOptions,
 }
 
 /// An image as a disk.

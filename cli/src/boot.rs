@@ -80,7 +80,7 @@ fn one_life(options: &BootOptions, told: Option<File>) -> Result<u8, Failure> {
         read_input(stdin, terminal.is_some(), board.serial_input(), &ends)?;
     }
     end_by_signals(held, &ends)?;
-    confine::close_for_systems(extent)?;
+    confine::close_for_systems(extent, options.network.reach())?;
     let ending = vcpus::run(vcpus, Arc::new(board), &ends);
     // Whoever ended it from outside does not wait for a reader of its output.
     console.finish(!matches!(ending, Ending::Stopped(_)));

@@ -4,7 +4,7 @@
 //! not become a way into the host. So before the first guest instruction the monitor
 //! gives up every capability but those that serving files takes, the right to regain
 //! any, and every system call it will not need: no program can be started, no process
-//! traced, no socket opened, nothing mounted. The lists are documented in
+//! traced, nothing mounted, and no socket opened unless the machine's network is made of them. The lists are documented in
 //! `docs/isolation.md`.
 
 use engine_contract::Platform;
@@ -12,6 +12,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::error::Failure;
 use crate::filter::{self, Check};
+use crate::network::Reach;
 
 /// Serving files of the root and the volumes.
 const FILES: &[i64] = &[
@@ -121,6 +122,49 @@ const STARTING_THREADS: &[(i64, Check)] = &[
     (libc::SYS_clone3, Check::Refuse(libc::ENOSYS as u16)),
 ];
 
+/// Sockets of the user network's flows, and of the question which addresses are this host's.
+/// Nothing can be listened on: published ports were opened before.
+const SOCKETS: &[i64] = &[
+    libc::SYS_connect,
+    libc::SYS_accept4,
+    libc::SYS_bind,
+    libc::SYS_getsockname,
+    libc::SYS_shutdown,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_recvmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+];
+
+/// Which sockets: of IP, and those that tell of addresses.
+const FAMILIES: &[u32] = &[
+    libc::AF_INET as u32,
+    libc::AF_INET6 as u32,
+    libc::AF_NETLINK as u32,
+];
+/// What is said of them: no delay, reset at the end, where to look.
+const OPTIONS_SET: &[u32] = &[
+    libc::TCP_NODELAY as u32,
+    libc::SO_LINGER as u32,
+    libc::SO_PEEK_OFF as u32,
+];
+/// What is asked: how it ended, how much it takes.
+const OPTIONS_ASKED: &[u32] = &[libc::SO_ERROR as u32, libc::SO_SNDBUF as u32];
+
+const OPENING_SOCKETS: &[(i64, Check)] = &[
+    (libc::SYS_socket, Check::OneOf(0, FAMILIES)),
+    (libc::SYS_setsockopt, Check::OneOf(2, OPTIONS_SET)),
+    (libc::SYS_getsockopt, Check::OneOf(2, OPTIONS_ASKED)),
+];
+/// How many bytes of a stream are on their way.
+const SOCKET_IOCTLS: &[u32] = &[libc::TIOCOUTQ as u32];
+/// What the guest completes of an interface's frames.
+const TAP_IOCTLS: &[u32] = &[0x4004_54d0];
+
 /// What may be asked of a terminal, or of a pipe's length.
 const IOCTLS: &[u32] = &[
     libc::TCGETS as u32,
@@ -159,20 +203,20 @@ const KVM_IOCTLS: &[u32] = &[
     0xc018_ae85,
 ];
 
-/// Both lists.
-const IOCTLS_WITH_KVM: &[u32] = &{
-    let mut both = [0; IOCTLS.len() + KVM_IOCTLS.len()];
-    let mut at = 0;
-    while at < both.len() {
-        both[at] = if at < IOCTLS.len() {
-            IOCTLS[at]
-        } else {
-            KVM_IOCTLS[at - IOCTLS.len()]
-        };
-        at += 1;
+/// What a network takes: plain calls, others, requests.
+type Taken = (
+    &'static [i64],
+    &'static [(i64, Check)],
+    &'static [u32],
+);
+
+const fn network(reach: Reach) -> Taken {
+    match reach {
+        Reach::Nothing => (&[], &[], &[]),
+        Reach::Frames => (&[], &[], TAP_IOCTLS),
+        Reach::Sockets => (SOCKETS, OPENING_SOCKETS, SOCKET_IOCTLS),
     }
-    both
-};
+}
 
 /// The privileges that serving files takes.
 pub(crate) const SERVING_FILES: CapabilitySet = CapabilitySet::CHOWN
@@ -204,27 +248,32 @@ pub(crate) fn drop_privileges(kept: CapabilitySet) -> Result<(), Failure> {
 }
 
 /// Closes the filter over every thread. Other calls answer `EPERM`.
-pub(crate) fn close(platform: Platform) -> Result<(), Failure> {
-    let ioctls = match platform {
-        Platform::Cell => IOCTLS,
-        Platform::Bare => IOCTLS_WITH_KVM,
+pub(crate) fn close(platform: Platform, reach: Reach) -> Result<(), Failure> {
+    let kvm = match platform {
+        Platform::Cell => &[],
+        Platform::Bare => KVM_IOCTLS,
     };
-    install(&[FILES, OPEN_FILES, OWN, CELL], &[], ioctls)
+    let (plain, special, requests) = network(reach);
+    let ioctls = [IOCTLS, kvm, requests].concat();
+    install(&[FILES, OPEN_FILES, OWN, CELL, plain], special.to_vec(), ioctls)
 }
 
 /// As [`close`], for a monitor of an operating system.
-pub(crate) fn close_for_systems(extent: Extent) -> Result<(), Failure> {
+pub(crate) fn close_for_systems(extent: Extent, reach: Reach) -> Result<(), Failure> {
     let files = match extent {
         Extent::Devices => &[],
         Extent::DevicesAndFiles => FILES,
     };
-    install(&[files, OPEN_FILES, OWN], STARTING_THREADS, IOCTLS_WITH_KVM)
+    let (plain, special, requests) = network(reach);
+    let special = [STARTING_THREADS, special].concat();
+    let ioctls = [IOCTLS, KVM_IOCTLS, requests].concat();
+    install(&[files, OPEN_FILES, OWN, plain], special, ioctls)
 }
 
 fn install(
     plain: &[&[i64]],
-    special: &[(i64, Check)],
-    ioctls: &'static [u32],
+    special: Vec<(i64, Check)>,
+    ioctls: Vec<u32>,
 ) -> Result<(), Failure> {
     let fail = |error: &dyn std::fmt::Display| {
         Failure::new(
@@ -236,11 +285,12 @@ fn install(
     let plain = plain.iter().copied().flatten();
     let plain = plain.map(|&number| (number, Check::Any));
     let checked = [
-        (libc::SYS_ioctl, Check::OneOf(1, ioctls)),
+        // Once in a process's life.
+        (libc::SYS_ioctl, Check::OneOf(1, ioctls.leak())),
         // The name of a thread that is starting.
         (libc::SYS_prctl, Check::OneOf(0, &[15])),
     ];
-    let all = plain.chain(checked).chain(special.iter().copied());
+    let all = plain.chain(checked).chain(special);
     let calls: Vec<(u32, Check)> = all.map(|(number, check)| (number as u32, check)).collect();
     let program = filter::program(&calls, libc::EPERM as u16);
     seccompiler::apply_filter_all_threads(&program).map_err(|error| fail(&error))

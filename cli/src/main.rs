@@ -14,6 +14,7 @@ mod error;
 mod filter;
 mod image;
 mod limits;
+mod network;
 mod run;
 mod signals;
 mod stats;

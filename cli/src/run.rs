@@ -74,7 +74,8 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     })?;
     // The host makes the machine meanwhile.
     let services = services(options)?;
-    let facts = facts(options, started)?;
+    let network = options.network.open(1)?;
+    let facts = facts(options, started, network.is_some())?;
     confine::drop_privileges(confine::SERVING_FILES)?;
     let mut machine = creation.finish()?;
     let offset = image.map(|image| image.offset);
@@ -94,9 +95,12 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     for (number, service) in (CONSOLE..).zip(services) {
         threads.device(number, service)?;
     }
+    if let Some(network) = network {
+        threads.network(network_number(options), options.network.mac, network)?;
+    }
     threads.start("signals", move || signals::forward(&held, &line))?;
     threads.start("clock", move || clock.keep())?;
-    confine::close(platform)?;
+    confine::close(platform, options.network.reach())?;
     warn_of_missing_layers(machine.as_ref())?;
     let released = host::cpu::tsc();
     let stop = ports.run(vcpu.as_mut())?;
@@ -244,7 +248,12 @@ pub(crate) fn check_memory(memory: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn facts(options: &RunOptions, started: u64) -> Result<Facts, Failure> {
+/// The network's device number: behind the volumes.
+fn network_number(options: &RunOptions) -> u32 {
+    ROOT + 1 + options.volume.len() as u32
+}
+
+fn facts(options: &RunOptions, started: u64, has_network: bool) -> Result<Facts, Failure> {
     let mut entropy = [0; 64];
     let filled = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
     if filled != Ok(entropy.len()) {
@@ -260,7 +269,7 @@ fn facts(options: &RunOptions, started: u64) -> Result<Facts, Failure> {
         memory_limit: options.memory,
         ram: [RamRange::default(); RAM_RANGES_MAX],
         span: 0,
-        devices: ROOT + 1 + options.volume.len() as u32,
+        devices: network_number(options) + u32::from(has_network),
         started_tsc: started,
         entropy,
         hwcap: (hwcap as u64, hwcap2 as u64),

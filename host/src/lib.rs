@@ -7,4 +7,5 @@ pub mod cpu;
 pub mod fault;
 pub mod image;
 pub mod inherited;
+pub mod net;
 pub mod process;

@@ -1,12 +1,14 @@
-//! The devices on the machine's PCI bus: a source of entropy, disks, volumes.
+//! The devices on the machine's PCI bus: a source of entropy, disks, volumes, a network.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use backend_block::{Disk, Format, Options};
 use backend_fs::{Access, DirectoryService, Export, Limits, Locks, Owner};
+use backend_net::Network;
 use device_virtio::block::{Block, THREADS};
 use device_virtio::fs::FileSystem;
+use device_virtio::net::{Config, Net};
 use device_virtio::rng::Rng;
 use machine_board::Board;
 use machine_memory::GuestMemory;
@@ -14,10 +16,14 @@ use machine_memory::GuestMemory;
 use crate::arguments::{BootOptions, DiskOption, TaggedVolume};
 use crate::error::Failure;
 
+/// Most pairs of queues of a network, whatever the number of processors.
+const PAIRS_MAX: u32 = 8;
+
 /// What is on the bus besides the source of entropy.
 pub(super) struct Devices {
     disks: Vec<Arc<dyn Disk>>,
     volumes: Vec<(String, DirectoryService)>,
+    network: Option<(Arc<dyn Network>, Config)>,
 }
 
 /// The disks of a machine.
@@ -33,10 +39,12 @@ impl Devices {
         Ok(Self {
             disks: disks.collect::<Result<_, _>>()?,
             volumes: volumes.collect::<Result<_, _>>()?,
+            network: open_network(options)?,
         })
     }
 
-    /// Plugs them in, in the order of the command line: disks, then volumes.
+    /// Plugs them in, in the order of the command line: disks, then volumes,
+    /// then the network.
     pub(super) fn plug(self, board: &mut Board, memory: &GuestMemory) -> Result<Disks, Failure> {
         board.plug(Box::new(Rng::new()), memory)?;
         for disk in &self.disks {
@@ -46,6 +54,9 @@ impl Devices {
         for (tag, service) in self.volumes {
             let system = FileSystem::new(&tag, Box::new(service));
             board.plug(Box::new(system), memory)?;
+        }
+        if let Some((network, config)) = self.network {
+            board.plug(Box::new(Net::new(network, config)), memory)?;
         }
         Ok(Disks(self.disks))
     }
@@ -61,6 +72,13 @@ impl Disks {
         }
         Ok(())
     }
+}
+
+fn open_network(options: &BootOptions) -> Result<Option<(Arc<dyn Network>, Config)>, Failure> {
+    let pairs = options.cpus.min(PAIRS_MAX) as u16;
+    let network = options.network.open(usize::from(pairs))?;
+    let mac = options.network.mac.0;
+    Ok(network.map(|network| (network, Config { mac, pairs })))
 }
 
 fn open_disk(option: &DiskOption) -> Result<Arc<dyn Disk>, Failure> {

@@ -2,15 +2,20 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use backend_console::{ConsoleService, Streams};
 use backend_fs::service::FuseService;
 use backend_fs::{Access, DirectoryService, Export, Limits, Locks, Owner};
+use backend_net::Network;
 use device_virtio::fs::{FsDevice, QUEUE_REQUESTS, QUEUE_URGENT};
+use device_virtio::net::NetPage;
 use engine_contract::Machine;
 
 use crate::arguments::{RunOptions, Volume};
 use crate::error::Failure;
+use crate::network::Mac;
 
 /// Stack of a thread that serves a device.
 const THREAD_STACK: usize = 256 << 10;
@@ -125,6 +130,21 @@ impl Threads<'_> {
                 self.queue("files", &device, QUEUE_REQUESTS, *directory)
             }
         }
+    }
+
+    /// Starts those that serve a network: for each queue, and for what the host has.
+    pub(super) fn network(
+        &self,
+        number: u32,
+        mac: Mac,
+        network: Arc<dyn Network>,
+    ) -> Result<(), Failure> {
+        let (memory, bells) = (self.machine.memory(), self.machine.doorbells()?);
+        let device = NetPage::new(number, mac.0, network, memory, bells)?;
+        let (receive, host) = (device.clone(), device.clone());
+        self.start("net-out", move || device.serve_transmit())?;
+        self.start("net-in", move || receive.serve_receive())?;
+        self.start("net-host", move || host.serve_host(&AtomicBool::new(false)))
     }
 
     fn queue(

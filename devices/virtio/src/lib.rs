@@ -1,11 +1,11 @@
 //! virtio devices as the machine sees them.
 //!
 //! * [`VirtioDevice`]: what a device is, whatever carries its registers. [`block`], [`console`],
-//!   [`rng`] and [`fs`] are such devices.
+//!   [`rng`], [`net`] and [`fs`] are such devices.
 //! * [`VirtioPci`], [`VirtioMmio`]: the transports, as chips on a bus.
 //! * [`Virtqueue`], [`Workers`]: what devices work with: rings, and threads that are woken
 //!   by the driver's notifications. A virtual CPU never waits for a request.
-//! * [`fs::FsDevice`]: the file system device of machines whose kernel shares pages
+//! * [`fs::FsDevice`], [`net::NetPage`]: the devices of machines whose kernel shares pages
 //!   with the monitor instead of registers.
 //!
 //! The rings are the `virtio-queue` crate's. Everything a driver writes is checked
@@ -18,6 +18,7 @@ pub mod block;
 pub mod console;
 mod device;
 pub mod fs;
+pub mod net;
 mod queue;
 mod registers;
 pub mod rng;

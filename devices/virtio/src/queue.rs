@@ -5,7 +5,7 @@
 //! available index that runs ahead of the ring breaks the queue, which then stays silent.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use machine_memory::{GuestMemory, Mapping, Pieces};
@@ -90,6 +90,8 @@ pub struct Virtqueue {
     signals: Arc<Signals>,
     notifier: Arc<Notifier>,
     broken: AtomicBool,
+    /// The used index of which the driver was told last.
+    signalled: AtomicU16,
 }
 
 impl Virtqueue {
@@ -120,6 +122,7 @@ impl Virtqueue {
             signals: Arc::clone(signals),
             notifier: Arc::clone(notifier),
             broken: AtomicBool::new(false),
+            signalled: AtomicU16::new(state.next_used),
         })
     }
 
@@ -158,6 +161,13 @@ impl Virtqueue {
         None
     }
 
+    /// Tells the driver not to notify until [`Virtqueue::pop`] has found nothing.
+    pub(crate) fn quiet(&self) {
+        let mapping = self.memory.mapping();
+        // A ring outside of memory shows itself when it is used.
+        let _ = self.ring().disable_notification(mapping);
+    }
+
     /// Whether the driver has made more chains available than were taken.
     pub fn has_more(&self) -> bool {
         let ring = self.ring();
@@ -167,20 +177,63 @@ impl Virtqueue {
 
     /// Gives a chain back with `length` bytes written, and interrupts if the driver wants.
     pub fn push(&self, head: u16, length: u32) {
+        self.publish(&[(head, length)]);
+        self.signal();
+    }
+
+    /// Gives chains back, by head and bytes written, so that the driver sees all or none of
+    /// them. It is not interrupted: see [`Virtqueue::signal`].
+    pub fn publish(&self, used: &[(u16, u32)]) {
+        let Some(((head, length), before)) = used.split_last() else {
+            return;
+        };
         if self.is_broken() {
             return;
         }
         let mapping = self.memory.mapping();
         let mut ring = self.ring();
-        let added = ring.add_used(mapping, head, length);
-        let wanted = added.and_then(|()| ring.needs_notification(mapping));
-        let wanted = wanted.map(|wanted| wanted && self.wants_interrupts(&ring));
+        let (table, size, next) = (ring.used_ring(), ring.size(), ring.next_used());
+        for (number, (head, length)) in (0_u16..).zip(before) {
+            let slot = next.wrapping_add(number) % size;
+            let at = table.saturating_add(4 + 8 * u64::from(slot));
+            let element = [u32::from(*head), *length].map(u32::to_le_bytes).concat();
+            if mapping.write_slice(&element, GuestAddress(at)).is_err() {
+                drop(ring);
+                return self.fail();
+            }
+        }
+        ring.set_next_used(next.wrapping_add(before.len() as u16));
+        let added = ring.add_used(mapping, *head, *length);
+        drop(ring);
+        if added.is_err() {
+            self.fail();
+        }
+    }
+
+    /// Interrupts if the driver wants to know of what was given back since the last time.
+    pub fn signal(&self) {
+        let mut ring = self.ring();
+        let next = ring.next_used();
+        let last = self.signalled.swap(next, Ordering::SeqCst);
+        if next == last || self.is_broken() {
+            return;
+        }
+        // What was given back is seen before the driver's wish is read (2.7.7.1).
+        fence(Ordering::SeqCst);
+        let wanted = self.wants_interrupts(&mut ring, last, next);
         drop(ring);
         match wanted {
-            Ok(true) => self.signals.used(self.number),
-            Ok(false) => {}
-            Err(_) => self.fail(),
+            Some(true) => self.signals.used(self.number),
+            Some(false) => {}
+            None => self.fail(),
         }
+    }
+
+    /// Gives the last `count` chains that were taken back to be taken again.
+    pub(crate) fn put_back(&self, count: u16) {
+        let mut ring = self.ring();
+        let next = ring.next_avail().wrapping_sub(count);
+        ring.set_next_avail(next);
     }
 
     /// Takes chains until there is none or it is time to stop; `serve` returns how many bytes
@@ -215,16 +268,22 @@ impl Virtqueue {
         (ring.next_avail(), ring.next_used())
     }
 
-    /// Without event index, the driver's flag says so; the crate leaves it to us.
-    fn wants_interrupts(&self, ring: &Queue) -> bool {
-        if ring.event_idx_enabled() {
-            return true;
+    /// Whether the driver wants to know that the used index went from `last` to `next`: by its
+    /// event index if there is one (2.7.10), else by its flag.
+    fn wants_interrupts(&self, ring: &mut Queue, last: u16, next: u16) -> Option<bool> {
+        let (mapping, size) = (self.memory.mapping(), u64::from(ring.size()));
+        let field = if ring.event_idx_enabled() {
+            4 + 2 * size
+        } else {
+            0
+        };
+        let at = ring.avail_ring().checked_add(field)?;
+        let word = mapping.load(GuestAddress(at), Ordering::Relaxed).ok();
+        let word = u16::from_le(word?);
+        if !ring.event_idx_enabled() {
+            return Some(word & AVAIL_NO_INTERRUPT == 0);
         }
-        let flags = self
-            .memory
-            .mapping()
-            .load(GuestAddress(ring.avail_ring()), Ordering::Relaxed);
-        flags.map_or(true, |flags| u16::from_le(flags) & AVAIL_NO_INTERRUPT == 0)
+        Some(next.wrapping_sub(word).wrapping_sub(1) < next.wrapping_sub(last))
     }
 
     fn ring(&self) -> MutexGuard<'_, Queue> {

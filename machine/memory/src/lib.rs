@@ -201,6 +201,7 @@ pub use pieces::Pieces;
 
 mod large;
 mod pieces;
+mod sockets;
 
 mod pages {
     #![expect(unsafe_code, reason = "shared pages are references into guest memory")]

@@ -26,10 +26,10 @@ thread_local! {
 }
 
 /// Most ranges moved by one call of the host.
-const RANGES_MAX: usize = 64;
+pub(crate) const RANGES_MAX: usize = 64;
 
 /// Ranges of guest memory, used up from the front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pieces<'m> {
     memory: &'m GuestMemory,
     slices: Vec<VolatileSlice<'m, ()>>,
@@ -73,6 +73,16 @@ impl Pieces<'_> {
     #[must_use]
     pub const fn remaining(&self) -> usize {
         self.remaining
+    }
+
+    /// Uses up the next `count` bytes, or all.
+    pub fn skip(&mut self, count: usize) {
+        self.advance(count.min(self.remaining));
+    }
+
+    /// The lengths of what is left of each range.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.slices.iter().skip(self.first).map(VolatileSlice::len)
     }
 
     /// Copies the next bytes out; returns how many there were.
@@ -125,7 +135,7 @@ impl Pieces<'_> {
     }
 
     /// Addresses for the host: at most `length` bytes.
-    fn vectors(&self, length: usize) -> Vec<libc::iovec> {
+    pub(crate) fn vectors(&self, length: usize) -> Vec<libc::iovec> {
         let mut left = length;
         let mut vectors = Vec::new();
         for slice in self.slices.iter().skip(self.first).take(RANGES_MAX) {

@@ -10,6 +10,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     qcow2("qcow2/generic", Kernel::Generic, BLOCK_AND_EXT4),
     FILES,
     FAULTS,
+    NET,
 ];
 
 const BLOCK: &[&str] = &[PCI[0], PCI[1], PCI[2], PCI[3], PCI[4], "virtio_blk"];
@@ -71,6 +72,40 @@ const FILES: Scenario = Scenario {
     nested_modules: &["loop"],
     texts: &[("exceptions", include_str!("../scripts/files-exceptions"))],
     says: &["guest: done", "files: the same, save for the exceptions"],
+    expected: &[],
+};
+
+/// Frames of a driver that is not ours, by the user network.
+const NET: Scenario = Scenario {
+    name: "net/cloud",
+    kernel: Kernel::Cloud,
+    modules: &[
+        PCI[0],
+        PCI[1],
+        PCI[2],
+        PCI[3],
+        PCI[4],
+        "failover",
+        "net_failover",
+        "virtio_net",
+    ],
+    programs: &[],
+    guest: include_str!("../scripts/net-guest.sh"),
+    script: include_str!("../scripts/net.sh"),
+    tools: &[],
+    nested_modules: &[],
+    texts: &[],
+    says: &[
+        "guest: 10.0.2.15 by 10.0.2.2, names from 10.0.2.3",
+        "guest: mtu 65520",
+        "guest: the gateway is there",
+        "guest: refused",
+        "guest: no metadata",
+        "net: fetched intact",
+        "net: served intact",
+        "net: eight at once",
+        "only: status 0",
+    ],
     expected: &[],
 };
 

@@ -13,6 +13,8 @@ mod chips;
 mod devices;
 mod kernels;
 mod legacy;
+mod net;
+mod net_user;
 mod qcow2;
 mod random;
 mod ring;
@@ -22,6 +24,8 @@ mod virtio;
 pub use chips::apic;
 pub use devices::{virtio_console, virtio_fs, virtio_rng};
 pub use legacy::{hpet, legacy};
+pub use net::virtio_net;
+pub use net_user::net_user;
 pub use qcow2::qcow2;
 pub use random::Random;
 pub use ring::{device_page, virtio_queue};
@@ -33,7 +37,7 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
     ("apic", apic),
     ("config", config),
     ("device_page", device_page),
@@ -45,10 +49,12 @@ pub const TARGETS: [Target; 18] = [
     ("legacy", legacy),
     ("fuse_console", backend_console::testing::fuzz_one),
     ("fuse_directory", backend_fs::testing::fuzz_one),
+    ("net_user", net_user),
     ("qcow2", qcow2),
     ("virtio_block", virtio_block),
     ("virtio_console", virtio_console),
     ("virtio_fs", virtio_fs),
+    ("virtio_net", virtio_net),
     ("virtio_pci", virtio_pci),
     ("virtio_queue", virtio_queue),
     ("virtio_rng", virtio_rng),

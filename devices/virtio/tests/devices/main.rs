@@ -6,6 +6,7 @@ mod console;
 mod driver;
 mod fs;
 mod hostile;
+mod net;
 mod rng;
 mod snapshot;
 mod transports;

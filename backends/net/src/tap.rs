@@ -1,0 +1,186 @@
+//! An interface of the host: frames pass as they are, with virtio's headers (`IFF_VNET_HDR`).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use host::net::{attach_tap, set_tap_header, set_tap_offload};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use crate::header::{HEADER, decode, encode};
+use crate::network::{
+    Abilities, Body, Delivery, FRAME_MAX, Guest, Head, Network, Offload, Source,
+};
+
+/// What the reader completes: checksums, TCP over IPv4 and IPv6, congestion marks (`TUN_F_*`).
+const OFFLOADS: [(u32, fn(Abilities) -> bool); 4] = [
+    (1, |abilities| abilities.checksum),
+    (2, |abilities| abilities.segments_v4),
+    (4, |abilities| abilities.segments_v6),
+    (8, |abilities| abilities.ecn),
+];
+
+/// An interface cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    /// The host has no `/dev/net/tun`.
+    #[error("this host has no /dev/net/tun")]
+    NoTun,
+    /// This user may not.
+    #[error("this user may not use it")]
+    Permission,
+    /// There is no such interface, or it is of another kind.
+    #[error("there is no tap interface of this name")]
+    NoInterface,
+    /// Somebody else uses it.
+    #[error("somebody else uses it")]
+    Busy,
+    /// The host's.
+    #[error(transparent)]
+    Host(#[from] io::Error),
+}
+
+/// Queues of an interface.
+#[derive(Debug)]
+pub struct Tap {
+    queues: Vec<File>,
+    wake: rustix::fd::OwnedFd,
+    mtu: u16,
+}
+
+impl Tap {
+    /// Opens an existing interface with at most `queues` queues, one if it has no more.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open(name: &str, queues: usize) -> Result<Self, TapError> {
+        let sys = format!("/sys/class/net/{name}");
+        let plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+        if !plain || !std::path::Path::new(&sys).join("tun_flags").exists() {
+            // Attaching to a name that nobody has would make an interface.
+            return Err(if std::path::Path::new("/dev/net/tun").exists() {
+                TapError::NoInterface
+            } else {
+                TapError::NoTun
+            });
+        }
+        let number = |file: &str| {
+            let text = std::fs::read_to_string(format!("{sys}/{file}")).unwrap_or_default();
+            let text = text.trim().trim_start_matches("0x").to_owned();
+            let radix = if file == "mtu" { 10 } else { 16 };
+            u32::from_str_radix(&text, radix).unwrap_or(0)
+        };
+        let flags = number("tun_flags");
+        if flags & 2 == 0 {
+            return Err(TapError::NoInterface);
+        }
+        let multi_queue = flags & 0x100 != 0;
+        let count = if multi_queue { queues.max(1) } else { 1 };
+        let opened = (0..count).map(|_| open_queue(name, multi_queue));
+        Ok(Self {
+            queues: opened.collect::<Result<_, _>>()?,
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+                .map_err(io::Error::from)?,
+            mtu: u16::try_from(number("mtu")).unwrap_or(1500).max(68),
+        })
+    }
+
+    fn queue(&self, pair: usize) -> Option<&File> {
+        self.queues.get(pair % self.queues.len().max(1))
+    }
+}
+
+fn open_queue(name: &str, multi_queue: bool) -> Result<File, TapError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    let file = options.open("/dev/net/tun").map_err(refused)?;
+    let tap = host::net::Tap { name, multi_queue };
+    attach_tap(file.as_fd(), tap).map_err(refused)?;
+    set_tap_header(file.as_fd(), HEADER as u32)?;
+    set_tap_offload(file.as_fd(), 0)?;
+    Ok(file)
+}
+
+fn refused(error: io::Error) -> TapError {
+    match error.kind() {
+        io::ErrorKind::NotFound => TapError::NoTun,
+        io::ErrorKind::PermissionDenied => TapError::Permission,
+        io::ErrorKind::ResourceBusy => TapError::Busy,
+        io::ErrorKind::InvalidInput => TapError::NoInterface,
+        _ => TapError::Host(error),
+    }
+}
+
+impl Network for Tap {
+    fn abilities(&self) -> Abilities {
+        Abilities::ALL
+    }
+
+    fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    fn pairs(&self) -> usize {
+        self.queues.len()
+    }
+
+    fn transmit(&self, pair: usize, frame: &mut dyn Source, offload: Offload, _: &dyn Guest) {
+        if let Some(queue) = self.queue(pair) {
+            // An interface that is down or full loses frames, as a cable does.
+            let _ = frame.write(queue.as_fd(), &encode(offload, 0));
+        }
+    }
+
+    fn serve(&self, server: usize, guest: &dyn Guest, stop: &AtomicBool) {
+        let Some(queue) = self.queue(server) else {
+            return;
+        };
+        let abilities = guest.abilities();
+        let chosen = OFFLOADS.iter().filter(|(_, has)| has(abilities));
+        let bits = chosen.fold(0, |bits, (bit, _)| bits | bit);
+        // Without checksums there can be no segments.
+        let bits = if abilities.checksum { bits } else { 0 };
+        let _ = set_tap_offload(queue.as_fd(), bits);
+        let mut frame = vec![0; HEADER + FRAME_MAX];
+        while !stop.load(Ordering::Acquire) {
+            let mut waited = [
+                PollFd::new(queue, PollFlags::IN),
+                PollFd::new(&self.wake, PollFlags::IN),
+            ];
+            if poll(&mut waited, None).is_err() {
+                continue;
+            }
+            for _ in 0..64 {
+                let Ok(count) = rustix::io::read(queue, &mut frame[..]) else {
+                    break;
+                };
+                pass(guest, server, frame.get(..count).unwrap_or_default());
+            }
+            guest.flush(server);
+        }
+        // Whoever serves next is not woken by what was meant for this one, if it is the last.
+        if self.queues.len() == 1 {
+            let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        }
+    }
+
+    fn wake(&self) {
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    fn reset(&self) {
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+    }
+}
+
+/// Hands a frame on; one for which the guest has no buffers is lost.
+fn pass(guest: &dyn Guest, pair: usize, frame: &[u8]) -> Option<Delivery> {
+    let (header, body) = frame.split_first_chunk::<HEADER>()?;
+    let mut head = Head::default();
+    head.offload = decode(header, body.len())?;
+    let mut head = |_| Some(head);
+    guest.deliver(pair, 0, Body::Bytes(body), &mut head).ok()
+}

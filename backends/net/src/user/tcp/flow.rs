@@ -1,0 +1,411 @@
+//! One TCP connection, between the guest's segments and a socket of the host.
+//!
+//! Towards the guest nothing is kept here: bytes stay in the socket's queue, are looked at from
+//! `base` on, and are dropped from it when the guest has acknowledged them. From the guest only
+//! what the socket took is acknowledged.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::{RecvFlags, sockopt};
+
+use super::super::addresses::MTU;
+use super::super::frame::{Route, ip_length};
+use super::super::packet::{ACK, ETHERNET, FIN, SYN, TCP};
+use crate::checksum;
+use crate::network::{Body, Delivery, Guest, Head, PartialChecksum, Segments};
+
+/// Scale of the windows that are offered to the guest.
+const SHIFT: u8 = 8;
+/// What is offered before it is known how much the socket takes.
+pub(super) const ROOM_FIRST: u32 = 32 << 10;
+/// Most that is offered.
+const ROOM_MAX: u32 = 4 << 20;
+/// Acknowledged bytes, and pieces, that may stay in the socket's queue.
+const LAZY_BYTES: u32 = 4 << 10;
+const LAZY_PIECES: u8 = 16;
+
+/// The two ends as the guest sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::user) struct Key {
+    pub(in crate::user) guest: SocketAddr,
+    pub(in crate::user) remote: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::user) enum State {
+    /// The socket is on its way; the guest waits for an answer.
+    Connecting,
+    /// The guest has its answer and has to confirm.
+    Answering,
+    /// The guest was called and has to answer.
+    Calling,
+    Open,
+    /// Over; late segments are still answered.
+    Lingering,
+}
+
+#[derive(Debug)]
+pub(in crate::user) struct Flow {
+    pub(in crate::user) key: Key,
+    pub(in crate::user) mac: [u8; 6],
+    pub(in crate::user) socket: Option<OwnedFd>,
+    pub(in crate::user) pair: usize,
+    pub(in crate::user) state: State,
+    /// Whether the socket remembers how far it was looked at.
+    pub(in crate::user) offsets: bool,
+
+    /// Towards the guest. First byte in the socket's queue, first not acknowledged, next to
+    /// send, and the furthest that ever was next.
+    pub(super) base: u32,
+    pub(super) una: u32,
+    pub(super) next: u32,
+    pub(super) furthest: u32,
+    pub(super) window: u32,
+    pub(super) shift: Option<u8>,
+    pub(super) mss: u16,
+    pub(super) lazy_pieces: u8,
+    pub(super) duplicates: u8,
+    /// There may be something in the queue behind `next`.
+    pub(super) readable: bool,
+    pub(super) host_end: bool,
+    pub(super) fin_sent: bool,
+    pub(super) fin_acked: bool,
+    /// What acknowledges the end.
+    pub(super) fin_number: Option<u32>,
+    /// The host has said that its end comes: a short look is not the last.
+    pub(super) host_closing: bool,
+
+    /// From the guest. Next expected, last acknowledged, right edge of what was offered.
+    pub(super) expected: u32,
+    pub(super) acked: u32,
+    /// End of what came out of order.
+    pub(super) lost: u32,
+    pub(super) edge: u32,
+    /// Free space of the socket, as far as known, and when it was last asked for.
+    pub(super) room: u32,
+    pub(super) room_asked: u32,
+    pub(super) guest_end: bool,
+    /// The socket takes nothing; the guest's bytes were dropped.
+    pub(super) blocked: bool,
+    pub(super) dropped: bool,
+    /// Acknowledgements to send now; the time of the one that may wait.
+    pub(super) acks: u8,
+    pub(super) delayed: u64,
+
+    /// When to do something, and when the table of timers looks here.
+    pub(super) deadline: u64,
+    pub(super) listed: u64,
+    pub(super) tries: u8,
+    /// Whether it is the guest that is waited for.
+    pub(super) timing: bool,
+    pub(super) is_ready: bool,
+}
+
+/// Whether `a` comes before `b`.
+pub(super) const fn before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
+}
+
+impl Flow {
+    pub(super) fn new(key: Key, state: State, mac: [u8; 6], first: u32) -> Self {
+        let mut flow = Self {
+            key,
+            mac,
+            socket: None,
+            pair: 0,
+            state,
+            offsets: false,
+            base: 0,
+            una: 0,
+            next: 0,
+            furthest: 0,
+            window: 0,
+            shift: None,
+            mss: 536,
+            lazy_pieces: 0,
+            duplicates: 0,
+            readable: false,
+            host_end: false,
+            fin_sent: false,
+            fin_acked: false,
+            fin_number: None,
+            host_closing: false,
+            expected: 0,
+            acked: 0,
+            lost: 0,
+            edge: 0,
+            room: ROOM_FIRST,
+            room_asked: 0,
+            guest_end: false,
+            blocked: false,
+            dropped: false,
+            acks: 0,
+            delayed: 0,
+            deadline: u64::MAX,
+            listed: u64::MAX,
+            tries: 0,
+            timing: false,
+            is_ready: false,
+        };
+        flow.number_from(first);
+        flow
+    }
+
+    fn number_from(&mut self, first: u32) {
+        self.una = first;
+        self.next = first;
+        self.furthest = first;
+        self.base = first.wrapping_add(1);
+    }
+
+    pub(super) fn attach(&mut self, socket: OwnedFd) {
+        self.offsets = host::net::set_peek_offset(socket.as_fd(), 0).is_ok();
+        self.socket = Some(socket);
+    }
+
+    /// Longest payload of a segment that is not to be cut.
+    pub(super) fn mss_max(&self) -> u16 {
+        MTU - ip_length(self.key.remote.ip()) as u16 - 20
+    }
+
+    pub(super) fn route(&self) -> Route {
+        Route {
+            mac: self.mac,
+            source: self.key.remote.ip(),
+            destination: self.key.guest.ip(),
+        }
+    }
+
+    pub(super) const fn in_flight(&self) -> u32 {
+        self.next.wrapping_sub(self.una)
+    }
+
+    /// Whether the socket's queue holds bytes that the guest has.
+    pub(super) const fn is_lazy(&self) -> bool {
+        let count = self.una.wrapping_sub(self.base);
+        count != 0 && count <= i32::MAX as u32 && !self.fin_acked
+    }
+
+    /// How many bytes the guest's window still takes.
+    pub(super) fn usable(&self) -> u32 {
+        self.window.saturating_sub(self.in_flight())
+    }
+
+    /// Whether nothing more comes or goes.
+    pub(super) const fn is_over(&self) -> bool {
+        self.guest_end && self.fin_acked
+    }
+
+    /// The window field, with the right edge that it means noted. That of a SYN has no scale.
+    fn offer(&mut self, flags: u8) -> u16 {
+        let edge = self.expected.wrapping_add(self.room.min(ROOM_MAX));
+        if before(self.edge, edge) {
+            self.edge = edge;
+        }
+        let window = self.edge.wrapping_sub(self.expected);
+        let scaled = self.shift.is_some() && flags & SYN == 0;
+        let shift = if scaled { SHIFT } else { 0 };
+        u16::try_from(window >> shift).unwrap_or(u16::MAX)
+    }
+
+    /// Asks how much the socket takes.
+    pub(super) fn ask_room(&mut self) {
+        let Some(socket) = &self.socket else {
+            return;
+        };
+        let size = sockopt::socket_send_buffer_size(socket).unwrap_or(0) as u32;
+        let queued = host::net::unacknowledged(socket.as_fd()).unwrap_or(0);
+        // A quarter is the host's own overhead.
+        self.room = (size.saturating_sub(queued) / 4 * 3).min(ROOM_MAX);
+        self.room_asked = self.room;
+    }
+
+    /// The bytes of the socket's queue that the guest has.
+    pub(super) fn drop_acknowledged(&mut self, all: bool) -> io::Result<()> {
+        let end = if self.fin_acked {
+            self.una.wrapping_sub(1)
+        } else {
+            self.una
+        };
+        let count = end.wrapping_sub(self.base);
+        // Before the first acknowledgement the base is ahead.
+        if count == 0 || count > i32::MAX as u32 {
+            return Ok(());
+        }
+        self.lazy_pieces = self.lazy_pieces.saturating_add(1);
+        if !all && count < LAZY_BYTES && self.lazy_pieces < LAZY_PIECES {
+            return Ok(());
+        }
+        let Some(socket) = &self.socket else {
+            return Ok(());
+        };
+        let dropped = discard(socket, count)?;
+        self.base = self.base.wrapping_add(dropped);
+        self.lazy_pieces = 0;
+        Ok(())
+    }
+
+    /// Begins again with the first byte that the guest does not have.
+    pub(super) fn rewind(&mut self) -> io::Result<()> {
+        self.drop_acknowledged(true)?;
+        self.next = self.una;
+        self.fin_sent = self.fin_acked;
+        self.host_end = self.fin_acked;
+        self.readable = true;
+        self.duplicates = 0;
+        self.place_look()
+    }
+
+    /// Tells the socket where to look next.
+    pub(super) fn place_look(&mut self) -> io::Result<()> {
+        let offset = self.next.wrapping_sub(self.base);
+        match &self.socket {
+            Some(socket) if self.offsets && offset <= i32::MAX as u32 => {
+                host::net::set_peek_offset(socket.as_fd(), offset)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a segment without payload.
+    pub(super) fn say(&mut self, guest: &dyn Guest, flags: u8, sequence: u32) -> bool {
+        let stamp = self.stamp(flags, sequence);
+        let mut head = |count| Some(stamp.head(count));
+        let length = self.head_length(flags);
+        let said = guest.deliver(self.pair, length, Body::Bytes(&[]), &mut head);
+        let said = !matches!(said, Ok(Delivery::NoRoom));
+        if said && flags & ACK != 0 {
+            self.was_acknowledged();
+        }
+        said
+    }
+
+    pub(super) fn was_acknowledged(&mut self) {
+        self.acked = self.expected;
+        self.acks = self.acks.saturating_sub(1);
+        self.delayed = 0;
+    }
+
+    /// Sends what the socket has, at most `length` bytes.
+    pub(super) fn say_data(
+        &mut self,
+        guest: &dyn Guest,
+        flags: u8,
+        length: usize,
+    ) -> io::Result<Delivery> {
+        let stamp = self.stamp(flags, self.next);
+        let Some(socket) = &self.socket else {
+            return Ok(Delivery::Lost);
+        };
+        let skip = if self.offsets {
+            0
+        } else {
+            self.next.wrapping_sub(self.base) as usize
+        };
+        let body = Body::Peek {
+            socket: socket.as_fd(),
+            skip,
+            length,
+        };
+        let head_length = self.head_length(flags);
+        guest.deliver(self.pair, head_length, body, &mut |count| {
+            Some(stamp.head(count))
+        })
+    }
+
+    fn head_length(&self, flags: u8) -> usize {
+        let options = if flags & SYN == 0 { 0 } else { 8 };
+        ETHERNET + ip_length(self.key.remote.ip()) + 20 + options
+    }
+
+    fn stamp(&mut self, flags: u8, sequence: u32) -> Stamp {
+        Stamp {
+            route: self.route(),
+            ports: [self.key.remote.port(), self.key.guest.port()],
+            sequence,
+            acknowledged: if flags & ACK == 0 { 0 } else { self.expected },
+            flags,
+            window: self.offer(flags),
+            mss: self.mss_max(),
+            scale: self.shift.is_some() || self.state == State::Calling,
+            cut: self.mss,
+        }
+    }
+}
+
+/// What a header says, as far as it is known before the payload is.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::user) struct Stamp {
+    pub(in crate::user) route: Route,
+    pub(in crate::user) ports: [u16; 2],
+    pub(in crate::user) sequence: u32,
+    pub(in crate::user) acknowledged: u32,
+    pub(in crate::user) flags: u8,
+    pub(in crate::user) window: u16,
+    pub(in crate::user) mss: u16,
+    pub(in crate::user) scale: bool,
+    pub(in crate::user) cut: u16,
+}
+
+impl Stamp {
+    pub(in crate::user) fn head(&self, count: usize) -> Head {
+        let options = self.flags & SYN != 0;
+        let header = if options { 28 } else { 20 };
+        let length = header + count;
+        let mut head = self.route.start(TCP, length);
+        let Route {
+            source,
+            destination,
+            ..
+        } = self.route;
+        head.push(&self.ports.map(u16::to_be_bytes).concat());
+        let numbers = [self.sequence, self.acknowledged];
+        head.push(&numbers.map(u32::to_be_bytes).concat());
+        head.push(&[(header as u8 / 4) << 4, self.flags]);
+        let sum = checksum::pseudo(source, destination, TCP, length).folded();
+        head.push(&[self.window, sum, 0].map(u16::to_be_bytes).concat());
+        if options {
+            let [high, low] = self.mss.to_be_bytes();
+            head.push(&[2, 4, high, low]);
+            // No option is as long as three bytes of "no operation" and an end.
+            head.push(if self.scale {
+                &[1, 3, 3, SHIFT]
+            } else {
+                &[1, 1, 1, 0]
+            });
+        }
+        let start = self.route.payload() as u16;
+        head.offload.checksum = Some(PartialChecksum { start, offset: 16 });
+        head.offload.segments = (count > usize::from(self.cut)).then(|| Segments {
+            v6: source.is_ipv6(),
+            ecn: false,
+            size: self.cut,
+            head: start + header as u16,
+        });
+        head
+    }
+}
+
+/// Drops bytes from the front of a socket's queue.
+fn discard(socket: &OwnedFd, count: u32) -> io::Result<u32> {
+    match host::net::discard(socket.as_fd(), count as usize) {
+        Ok(dropped) => Ok(dropped as u32),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        // Not TCP: the fake's sockets are not.
+        Err(error) if error.raw_os_error() == Some(14) => {
+            let mut into = [0; 4096];
+            let most = into.len().min(count as usize);
+            let into = into.get_mut(..most).unwrap_or_default();
+            let (got, _) = rustix::net::recv(socket, into, RecvFlags::DONTWAIT)?;
+            Ok(got as u32)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The flags of an ordinary segment.
+pub(super) const PLAIN: u8 = ACK;
+/// The last one's.
+pub(super) const LAST: u8 = ACK | FIN;

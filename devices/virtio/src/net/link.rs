@@ -1,0 +1,83 @@
+//! A device that is active: its queues and its host end.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use backend_net::header::{HEADER, decode};
+use backend_net::{FRAME_MAX, Network};
+use machine_memory::GuestMemory;
+
+use super::features::{Accepted, Counters};
+use super::receive::Receiver;
+use super::source::Frame;
+use crate::queue::{Chain, Virtqueue};
+
+/// Frames after which the driver gets its buffers back, and the host end goes on with its own.
+const BATCH: usize = 64;
+
+pub(super) struct Link {
+    pub(super) network: Arc<dyn Network>,
+    pub(super) receiver: Receiver,
+    pub(super) memory: GuestMemory,
+    pub(super) accepted: Accepted,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Link {
+    /// Takes the frames that the guest has made ready.
+    pub(super) fn transmit(&self, pair: usize, queue: &Virtqueue, stop: impl Fn() -> bool) {
+        let mut used = Vec::with_capacity(BATCH);
+        queue.quiet();
+        while !stop() {
+            let Some(chain) = queue.pop() else {
+                break;
+            };
+            if self.frame(pair, &chain).is_none() {
+                queue.fail();
+                break;
+            }
+            used.push((chain.head, 0));
+            if used.len() == BATCH {
+                self.batch(pair, queue, &mut used);
+            }
+        }
+        self.batch(pair, queue, &mut used);
+    }
+
+    fn batch(&self, pair: usize, queue: &Virtqueue, used: &mut Vec<(u16, u32)>) {
+        if !used.is_empty() {
+            queue.publish(used);
+            queue.signal();
+            used.clear();
+            self.network.transmitted(pair, &self.receiver);
+        }
+    }
+
+    /// Hands a frame over; `None` for one that is not in memory.
+    fn frame(&self, pair: usize, chain: &Chain) -> Option<()> {
+        let mut pieces = chain.reader(&self.memory)?;
+        let mut header = [0; HEADER];
+        let got = pieces.read(&mut header);
+        let length = pieces.remaining();
+        let offload = decode(&header, length).filter(|offload| self.accepted.covers(offload));
+        match offload {
+            Some(offload) if got == HEADER && (14..=FRAME_MAX).contains(&length) => {
+                self.counters.count_sent();
+                let mut frame = Frame(pieces);
+                self.network.transmit(pair, &mut frame, offload, &self.receiver);
+            }
+            _ => self.counters.count_refused(),
+        }
+        Some(())
+    }
+
+    /// The guest has given buffers.
+    pub(super) fn room(&self, pair: usize) {
+        self.network.room(pair, &self.receiver);
+    }
+
+    /// Brings what the host has.
+    pub(super) fn serve(&self, server: usize, stop: &AtomicBool) {
+        self.network.serve(server, &self.receiver, stop);
+    }
+}
