@@ -4,12 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use guest_config::{MachineConfig, MountConfig};
+use guest_config::{MachineConfig, MountConfig, NetworkConfig};
 use rustix::process::{Resource, getrlimit};
 
 use super::{CONSOLE, ROOT};
 use crate::arguments::RunOptions;
 use crate::error::Failure;
+use crate::network::Net;
 
 /// What the kernel is told.
 pub(super) fn configuration(options: &RunOptions) -> Result<MachineConfig, Failure> {
@@ -55,6 +56,7 @@ pub(super) fn configuration(options: &RunOptions) -> Result<MachineConfig, Failu
         console_device: CONSOLE,
         streams: standard_streams(),
         mounts: mounts(options),
+        network: network(options),
         trace: options.trace,
     })
 }
@@ -132,6 +134,29 @@ fn working_directory(options: &RunOptions) -> Result<PathBuf, Failure> {
         (None, Some(_)) => Ok(PathBuf::from("/")),
         (None, None) => std::env::current_dir()
             .map_err(|error| Failure::new("the working directory", error, "give --workdir")),
+    }
+}
+
+/// The machine's place in the network: fixed in that of husk's own, else what a server says.
+fn network(options: &RunOptions) -> Option<NetworkConfig> {
+    use backend_net::user::addresses::{
+        DNS_V4, GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6, PREFIX_V4, PREFIX_V6,
+    };
+    let device = super::network_number(options);
+    match options.network.net {
+        Net::None => None,
+        Net::User => Some(NetworkConfig {
+            device,
+            asks: false,
+            ipv4: Some((GUEST_V4.octets(), PREFIX_V4, GATEWAY_V4.octets())),
+            ipv6: Some((GUEST_V6.octets(), PREFIX_V6, GATEWAY_V6.octets())),
+            resolvers: vec![DNS_V4.octets()],
+        }),
+        Net::Tap(_) => Some(NetworkConfig {
+            device,
+            asks: true,
+            ..NetworkConfig::default()
+        }),
     }
 }
 

@@ -49,8 +49,25 @@ pub struct MachineConfig {
     pub streams: [u32; 3],
     /// File systems of the host: the root first, then volumes.
     pub mounts: Vec<MountConfig>,
+    /// The network, if there is one.
+    pub network: Option<NetworkConfig>,
     /// Write the program's system calls to the log stream.
     pub trace: bool,
+}
+
+/// The network of a machine: its device, and its place there unless a server is to say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    /// Which device leads there.
+    pub device: u32,
+    /// Ask for address, router and resolvers (DHCP).
+    pub asks: bool,
+    /// Address, length of its prefix, router.
+    pub ipv4: Option<([u8; 4], u8, [u8; 4])>,
+    /// The same of IPv6.
+    pub ipv6: Option<([u8; 16], u8, [u8; 16])>,
+    /// Who answers for names.
+    pub resolvers: Vec<[u8; 4]>,
 }
 
 /// One directory of the host seen in the machine.

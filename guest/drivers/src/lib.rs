@@ -1,7 +1,7 @@
 //! Drivers of virtio devices.
 //!
 //! [`fuse`]: file systems of the host, and the standard streams as a Husk monitor serves them.
-//! [`console`]: the standard streams where nobody serves them. The queues' mechanics are
+//! [`console`]: the standard streams where nobody serves them. [`net`]: the network. The queues' mechanics are
 //! `guest-hal`'s, what the bytes mean is `guest-kernel`'s; a driver joins them.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod console;
 pub mod fuse;
+pub mod net;
 
 use alloc::sync::Arc;
 

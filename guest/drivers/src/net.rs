@@ -8,9 +8,7 @@ use guest_hal::sync::Mutex;
 use guest_hal::virtio::{self, Device, PacketReceiver, PacketSender};
 use guest_kernel::net::network::Link;
 use guest_kernel::{Errno, Result, random};
-use guest_net::{
-    Gso, GsoKind, InterfaceConfig, Mac, Offloads, OutFrame, PartialChecksum, RxMeta,
-};
+use guest_net::{Gso, GsoKind, InterfaceConfig, Mac, Offloads, OutFrame, PartialChecksum, RxMeta};
 
 const CSUM: u64 = 1;
 const GUEST_CSUM: u64 = 1 << 1;
@@ -20,8 +18,7 @@ const GUEST_TSO4: u64 = 1 << 7;
 const GUEST_TSO6: u64 = 1 << 8;
 const HOST_TSO4: u64 = 1 << 11;
 const HOST_TSO6: u64 = 1 << 12;
-const WANTED: u64 =
-    CSUM | GUEST_CSUM | MTU | MAC | GUEST_TSO4 | GUEST_TSO6 | HOST_TSO4 | HOST_TSO6;
+const WANTED: u64 = CSUM | GUEST_CSUM | MTU | MAC | GUEST_TSO4 | GUEST_TSO6 | HOST_TSO4 | HOST_TSO6;
 
 /// Bytes of `struct virtio_net_hdr` (virtio 1.2, 5.1.6).
 const HEADER: usize = 12;
@@ -160,7 +157,9 @@ fn header(frame: &OutFrame<'_>) -> [u8; HEADER] {
     };
     let mut header = [0; HEADER];
     let fields = [length, size, checksum.start, checksum.offset, 0].map(u16::to_le_bytes);
-    let bytes = [flags, kind].into_iter().chain(fields.into_iter().flatten());
+    let bytes = [flags, kind]
+        .into_iter()
+        .chain(fields.into_iter().flatten());
     header
         .iter_mut()
         .zip(bytes)

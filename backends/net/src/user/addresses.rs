@@ -18,6 +18,8 @@ pub const PREFIX_V4: u8 = 24;
 
 /// The network's prefix; its length is 64. The letters are "husk".
 pub const NETWORK_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x6875, 0x736b, 0, 0, 0, 0, 0);
+/// Length of that prefix.
+pub const PREFIX_V6: u8 = 64;
 /// The guest, if it does not choose an address of its own.
 pub const GUEST_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x6875, 0x736b, 0, 0, 0, 0, 0x15);
 /// The gateway.

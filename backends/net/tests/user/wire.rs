@@ -222,7 +222,9 @@ impl Source for Sent<'_> {
     }
 
     fn sum(&self, length: usize) -> u16 {
-        Sum::default().add(&self.0[..length.min(self.0.len())]).folded()
+        Sum::default()
+            .add(&self.0[..length.min(self.0.len())])
+            .folded()
     }
 
     fn send(&mut self, socket: BorrowedFd<'_>, length: usize) -> io::Result<usize> {

@@ -39,6 +39,11 @@ fn announce_devices(line: &[u8]) {
 
 fn start(config: &MachineConfig) -> ! {
     let mut open = |number| guest_drivers::open(number, tag(config, number));
+    if let Some(network) = &config.network {
+        guest_kernel::net::network::configure(network, |network| {
+            guest_drivers::net::open(network.device, "eth0")
+        });
+    }
     guest_linux::start::start(config, &mut open)
 }
 

@@ -86,7 +86,11 @@ impl Buffers {
                 *input = piece;
             }
             // SAFETY: as above.
-            unsafe { self.queue.queue.add(inputs.get(..count).unwrap_or_default(), &mut []) }
+            unsafe {
+                self.queue
+                    .queue
+                    .add(inputs.get(..count).unwrap_or_default(), &mut [])
+            }
         };
         let Ok(token) = token else {
             return false;
@@ -101,7 +105,11 @@ impl Buffers {
     ///
     /// # Errors
     /// When the device gives back what it was not given.
-    fn take_back(&mut self, length: usize, fills: bool) -> Result<Option<(u16, usize)>, DeviceError> {
+    fn take_back(
+        &mut self,
+        length: usize,
+        fills: bool,
+    ) -> Result<Option<(u16, usize)>, DeviceError> {
         let Some(token) = self.queue.queue.peek_used() else {
             return Ok(None);
         };

@@ -3,10 +3,11 @@
 use alloc::sync::Arc;
 
 use guest_abi::fuse::{STDERR, STDIN, STDOUT};
-use guest_config::{MachineConfig, MountConfig};
+use guest_config::{MachineConfig, MountConfig, NetworkConfig};
 use linux_raw_sys::general as raw;
 
-use super::caller::{Caller, FsContext};
+use super::buffer::Origin;
+use super::caller::{Caller, FsContext, How};
 use super::console::{self, Stream};
 use super::entry::Location;
 use super::fuse::{FuseFs, Transport, Use};
@@ -46,6 +47,10 @@ pub fn boot(config: &MachineConfig, open: OpenTransport<'_>) -> Result<(FsContex
     if !cwd.is_directory() {
         return Err(Errno::ENOTDIR);
     }
+    if let Some(network) = config.network.as_ref().filter(|_| first.overlay) {
+        // Without such a directory there is nobody who would look there.
+        let _ = write_resolvers(&root, network);
+    }
     let files = standard_streams(config.streams)?;
     Ok((
         FsContext {
@@ -55,6 +60,33 @@ pub fn boot(config: &MachineConfig, open: OpenTransport<'_>) -> Result<(FsContex
         },
         files,
     ))
+}
+
+/// Where programs look who answers for names.
+const RESOLVERS: &[u8] = b"/etc/resolv.conf";
+
+/// The resolvers of the machine's network in place of the host's.
+fn write_resolvers(root: &Location, network: &NetworkConfig) -> Result<()> {
+    let lines = network
+        .resolvers
+        .iter()
+        .map(|&[a, b, c, d]| alloc::format!("nameserver {a}.{b}.{c}.{d}\n"));
+    let text: alloc::string::String = lines.collect();
+    if text.is_empty() {
+        return Ok(());
+    }
+    let caller = Caller::kernel(root);
+    match caller.remove(root, RESOLVERS, false) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let how = How {
+        flags: raw::O_WRONLY | raw::O_CREAT | raw::O_EXCL,
+        mode: 0o644,
+        resolve: 0,
+    };
+    let file = caller.open(root, RESOLVERS, how)?;
+    file.write(&mut Origin::kernel(text.as_bytes())).map(drop)
 }
 
 fn flags_of(mount: &MountConfig) -> MountFlags {

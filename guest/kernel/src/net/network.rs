@@ -7,16 +7,20 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use guest_config::NetworkConfig;
 use guest_hal::sync::Mutex;
 use guest_hal::{Nanos, time};
-use guest_net::{Config, Handle, InterfaceConfig, InterfaceId, OutFrame, RxMeta, Stack};
+use guest_net::{
+    Config, Handle, InterfaceAddress, InterfaceConfig, InterfaceId, OutFrame, Route, RouteOrigin,
+    RxMeta, Stack,
+};
 use hashbrown::HashMap;
 
 use super::internet::InternetSocket;
-use crate::wait::WaitQueue;
-use crate::{random, sched};
+use crate::{Result, random, sched};
 
 /// A way out of the machine.
 pub trait Link: Send + Sync {
@@ -52,8 +56,6 @@ static NETWORK: Mutex<Option<Network>> = Mutex::new(None);
 static DUE: AtomicBool = AtomicBool::new(false);
 /// When to look next; the greatest number: not.
 static DEADLINE: AtomicU64 = AtomicU64::new(u64::MAX);
-/// Told when addresses or links change.
-static CHANGES: WaitQueue = WaitQueue::new();
 /// Keeps device interrupts coming while there are links.
 static LINKED: AtomicBool = AtomicBool::new(false);
 
@@ -79,11 +81,13 @@ fn make() -> Network {
         memory: memory as usize,
         sockets: SOCKETS,
     };
-    Network {
+    let mut network = Network {
         stack: Stack::new(&config),
         links: Vec::new(),
         sockets: HashMap::new(),
-    }
+    };
+    network.attach_configured();
+    network
 }
 
 /// Runs a call on the stack.
@@ -196,13 +200,64 @@ pub fn has_links() -> bool {
     LINKED.load(Ordering::Relaxed)
 }
 
-/// Attaches a link; its interface.
-pub fn attach(link: Arc<dyn Link>) -> InterfaceId {
-    let mut guard = NETWORK.lock();
-    let network = guard.get_or_insert_with(make);
-    let id = network.stack.attach(link.configuration(), now());
-    network.links.push((id, link));
-    LINKED.store(true, Ordering::Relaxed);
-    CHANGES.notify();
-    id
+/// Opens the link of a device.
+pub type OpenLink = fn(&NetworkConfig) -> Result<Arc<dyn Link>>;
+
+/// The network of the machine, until it is used for the first time.
+static CONFIGURED: Mutex<Option<(NetworkConfig, OpenLink)>> = Mutex::new(None);
+
+/// Says what network the machine has. Its device is opened when the first socket is.
+pub fn configure(config: &NetworkConfig, open: OpenLink) {
+    *CONFIGURED.lock() = Some((config.clone(), open));
+}
+
+impl Network {
+    /// Opens the link that was configured. One that does not work is not there.
+    fn attach_configured(&mut self) {
+        let configured = CONFIGURED.lock().take();
+        let Some((config, open)) = configured else {
+            return;
+        };
+        if let Ok(link) = open(&config) {
+            let id = self.stack.attach(link.configuration(), now());
+            self.links.push((id, link));
+            self.place(id, &config);
+            LINKED.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives an interface its addresses and routes.
+    fn place(&mut self, id: InterfaceId, config: &NetworkConfig) {
+        let v4 = config.ipv4.map(|(address, prefix, router)| {
+            let address = IpAddr::V4(Ipv4Addr::from(address));
+            (address, prefix, IpAddr::V4(Ipv4Addr::from(router)))
+        });
+        let v6 = config.ipv6.map(|(address, prefix, router)| {
+            let address = IpAddr::V6(Ipv6Addr::from(address));
+            (address, prefix, IpAddr::V6(Ipv6Addr::from(router)))
+        });
+        for (address, prefix, router) in v4.into_iter().chain(v6) {
+            let own = InterfaceAddress::new(address, prefix);
+            let everywhere = match address {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            };
+            let route = Route {
+                destination: InterfaceAddress::new(everywhere, 0),
+                gateway: Some(router),
+                interface: id,
+                metric: 0,
+                source: None,
+                origin: RouteOrigin::Static,
+            };
+            // A place that contradicts itself is none: the interface then has no such address.
+            let placed = self.stack.add_address(id, own);
+            let _ = placed.and_then(|()| self.stack.add_route(route));
+        }
+        if config.asks {
+            let name = crate::process::host_name();
+            let name = core::str::from_utf8(&name).ok();
+            let _ = self.stack.start_dhcp(id, name, now());
+        }
+    }
 }
