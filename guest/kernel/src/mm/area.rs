@@ -37,8 +37,11 @@ pub enum Backing {
     },
     /// The file's pages.
     Shared(Arc<PageStore>),
-    /// Nothing: the file ends before.
-    BeyondFile,
+    /// Nothing: the file ended before when it was last looked at.
+    BeyondFile {
+        /// It is to show the file's own pages.
+        shared: bool,
+    },
     /// Memory shared with the monitor.
     Device(GuestAddress),
 }
@@ -74,7 +77,7 @@ impl Area {
             Backing::Private(extent) => map(start, extent.start(), length, self.protection),
             Backing::Shared(_) => self.install_part(start, start, self.end),
             Backing::Device(physical) => map(start, *physical, length, self.protection),
-            Backing::None | Backing::Lazy { .. } | Backing::BeyondFile => Ok(()),
+            Backing::None | Backing::Lazy { .. } | Backing::BeyondFile { .. } => Ok(()),
         }
     }
 
@@ -135,7 +138,7 @@ impl Area {
         let kept = at - start;
         let backing = match &mut self.backing {
             Backing::None => Backing::None,
-            Backing::BeyondFile => Backing::BeyondFile,
+            &mut Backing::BeyondFile { shared } => Backing::BeyondFile { shared },
             Backing::Device(physical) => Backing::Device(GuestAddress(physical.0 + kept)),
             Backing::Private(extent) => Backing::Private(extent.split_off(kept)),
             &mut Backing::Lazy { brought } => Backing::Lazy { brought },

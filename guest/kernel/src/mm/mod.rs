@@ -125,7 +125,7 @@ impl AddressSpace {
                 let (physical, _) = runs.first()?;
                 physical.checked_add(offset - page)
             }
-            Backing::None | Backing::Lazy { .. } | Backing::BeyondFile => None,
+            Backing::None | Backing::Lazy { .. } | Backing::BeyondFile { .. } => None,
         }
     }
 
@@ -287,12 +287,8 @@ impl AddressSpace {
             }
             self.areas.insert(start, area);
         }
-        self.insert_beyond_file(
-            start + present,
-            start + length,
-            protection,
-            file.after(present),
-        );
+        let rest = (start + present, start + length);
+        self.insert_beyond_file(rest, false, protection, file.after(present));
         Ok(())
     }
 
@@ -321,25 +317,51 @@ impl AddressSpace {
             }
             self.areas.insert(start, area);
         }
-        self.insert_beyond_file(
-            start + present,
-            start + length,
-            protection,
-            file.after(present),
-        );
+        let rest = (start + present, start + length);
+        self.insert_beyond_file(rest, true, protection, file.after(present));
         Ok(())
+    }
+
+    /// The file of an area behind its end may have grown since: then it shows what there is now.
+    fn grow(
+        &mut self,
+        start: u64,
+        address: u64,
+        shared: bool,
+    ) -> core::result::Result<(), FaultError> {
+        let area = self.areas.get(&start).ok_or(FaultError::Unmapped)?;
+        let file = area.file.clone().ok_or(FaultError::Bus)?;
+        let regular = file.file.regular().map_err(|_| FaultError::Bus)?;
+        let size = regular.size().map_err(|_| FaultError::Bus)?;
+        let present = page_up(size.saturating_sub(file.offset));
+        if present <= address - start {
+            return Err(FaultError::Bus);
+        }
+        let backing = if shared {
+            Backing::Shared(regular.pages().map_err(|_| FaultError::Bus)?)
+        } else {
+            Backing::Lazy { brought: 0 }
+        };
+        self.split(start.saturating_add(present));
+        let area = self.areas.get_mut(&start).ok_or(FaultError::Unmapped)?;
+        area.backing = backing;
+        if shared {
+            self.show(start, address)
+        } else {
+            self.bring_in(start, address, 0)
+        }
     }
 
     /// The part of a file mapping that has no file behind it.
     fn insert_beyond_file(
         &mut self,
-        start: u64,
-        end: u64,
+        (start, end): (u64, u64),
+        shared: bool,
         protection: Protection,
         file: FileBacking,
     ) {
         if start < end {
-            let backing = Backing::BeyondFile;
+            let backing = Backing::BeyondFile { shared };
             self.areas.insert(
                 start,
                 Area {
@@ -396,7 +418,7 @@ impl AddressSpace {
         match area.backing {
             Backing::Lazy { brought } => self.bring_in(start, address.0, brought),
             Backing::Shared(_) => self.show(start, address.0),
-            Backing::BeyondFile => Err(FaultError::Bus),
+            Backing::BeyondFile { shared } => self.grow(start, address.0, shared),
             // What was missing came meanwhile, for another thread.
             Backing::Private(_) | Backing::Device(_) => Ok(()),
             Backing::None => Err(FaultError::Forbidden),
