@@ -457,13 +457,14 @@ pub(crate) fn notify(thread: &Thread) {
     }
 }
 
-/// Interrupts a thread if it runs on another virtual CPU.
+/// Has a thread that runs come to [`take_turns`], if on another virtual CPU by an interrupt.
 pub(crate) fn interrupt(thread: &Thread) {
     let state = thread.scheduling.lock().state;
-    if let State::Running(vcpu) = state
-        && vcpu != platform().vcpu()
-    {
-        platform().interrupt(vcpu);
+    if let State::Running(vcpu) = state {
+        ask_for_turn(vcpu);
+        if vcpu != platform().vcpu() {
+            platform().interrupt(vcpu);
+        }
     }
 }
 

@@ -426,14 +426,14 @@ pub fn force(info: SignalInfo) {
     signals.pending.remove(info.number);
     signals.pending.0.push_front(info);
     drop(signals);
-    thread.signal_work.store(true, Ordering::Relaxed);
+    thread.note_own_signal();
 }
 
 /// The running thread blocks exactly `mask` from now on.
 pub fn set_blocked(mask: u64) {
     let thread = thread::current();
     thread.signals.lock().set_blocked(mask);
-    thread.signal_work.store(true, Ordering::Relaxed);
+    thread.note_own_signal();
     pass_on(&thread);
 }
 
@@ -457,14 +457,14 @@ fn pass_on(thread: &Thread) {
 pub fn set_temporary_mask(mask: u64) {
     let thread = thread::current();
     thread.signals.lock().set_temporary_mask(mask);
-    thread.signal_work.store(true, Ordering::Relaxed);
+    thread.note_own_signal();
 }
 
 /// Goes back to the mask before [`set_temporary_mask`], if that was called.
 pub fn restore_mask() {
     let thread = thread::current();
     if thread.signals.lock().restore_mask() {
-        thread.signal_work.store(true, Ordering::Relaxed);
+        thread.note_own_signal();
     }
 }
 

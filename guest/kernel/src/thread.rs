@@ -99,6 +99,12 @@ impl Thread {
         sched::notify(self);
     }
 
+    /// Says that there may be a signal to deliver to the running thread, which this is.
+    pub(crate) fn note_own_signal(&self) {
+        self.signal_work.store(true, Ordering::Relaxed);
+        sched::interrupt(self);
+    }
+
     /// Says that there may be a signal to deliver to it.
     pub(crate) fn note_signal(&self) {
         self.signal_work.store(true, Ordering::Relaxed);

@@ -173,14 +173,27 @@ fn call(context: &UserContext) -> Result<u64> {
 
 /// Delivers signals, if there are any, lets others run whose turn it is, and says how to go back.
 fn finish(context: &mut UserContext, leave: Leave) -> Leave {
-    loop {
-        if platform().take_pending() || sched::has_news() {
+    let happened = platform().take_pending();
+    if happened
+        || sched::has_work()
+        || leave == Leave::Full
+        || context.rip >= APP_END
+        || is_restart(context)
+    {
+        look_after(context, leave, happened)
+    } else {
+        leave
+    }
+}
+
+/// What [`finish`] does when there is anything to do.
+fn look_after(context: &mut UserContext, leave: Leave, mut happened: bool) -> Leave {
+    while happened || sched::has_work() {
+        if happened || sched::has_news() {
             sched::collect();
         }
-        if !sched::has_work() {
-            break;
-        }
         sched::take_turns();
+        happened = platform().take_pending();
     }
     let thread = thread::current();
     if thread.is_killed() {

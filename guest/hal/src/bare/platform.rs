@@ -32,7 +32,10 @@ pub(super) fn timer_is_due() -> bool {
             apic::set_timer(Some(at));
             false
         }
-        _ => true,
+        _ => {
+            TIMER.store(0, Ordering::SeqCst);
+            true
+        }
     }
 }
 
