@@ -13,6 +13,7 @@ mod chips;
 mod devices;
 mod kernels;
 mod legacy;
+mod net_stack;
 mod qcow2;
 mod random;
 mod ring;
@@ -22,6 +23,7 @@ mod virtio;
 pub use chips::apic;
 pub use devices::{virtio_console, virtio_fs, virtio_rng};
 pub use legacy::{hpet, legacy};
+pub use net_stack::net_stack;
 pub use qcow2::qcow2;
 pub use random::Random;
 pub use ring::{device_page, virtio_queue};
@@ -33,7 +35,7 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     ("apic", apic),
     ("config", config),
     ("device_page", device_page),
@@ -45,6 +47,7 @@ pub const TARGETS: [Target; 18] = [
     ("legacy", legacy),
     ("fuse_console", backend_console::testing::fuzz_one),
     ("fuse_directory", backend_fs::testing::fuzz_one),
+    ("net_stack", net_stack),
     ("qcow2", qcow2),
     ("virtio_block", virtio_block),
     ("virtio_console", virtio_console),
