@@ -225,7 +225,7 @@ impl Stack {
         for handle in waiting.sockets {
             if let Some(Socket::Stream(tcp)) = self.sockets.get_mut(handle) {
                 tcp.queued = false;
-                tcp.unreachable(Error::HostUnreachable, &mut self.memory);
+                tcp.unreachable(Error::HostUnreachable, self.now, &mut self.memory);
                 self.settle(handle);
             }
         }
