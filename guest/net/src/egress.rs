@@ -72,7 +72,11 @@ impl Stack {
 
     /// The neighbour's Ethernet address; if it is not known, it is being asked for.
     pub(crate) fn resolve(&mut self, id: InterfaceId, hop: IpAddr) -> Option<Mac> {
-        match self.neighbours.resolve(id, hop, self.now) {
+        let resolution = self.neighbours.resolve(id, hop, self.now);
+        for waiting in self.neighbours.take_evicted() {
+            self.fail_waiting(waiting);
+        }
+        match resolution {
             Resolution::Known(mac) => Some(mac),
             Resolution::Wait => None,
             Resolution::Probe(mac) => {

@@ -281,3 +281,17 @@ impl Tcp {
         self.header(now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_idle_connection_costs_little_more_than_a_kilobyte() {
+        let entry = size_of::<(super::Tuple, crate::stack::Connection)>();
+        let whole = size_of::<super::Tcp>() + 2 * entry + size_of::<crate::stack::Socket>();
+        assert!(
+            whole <= 1_280,
+            "{whole}: {} and {entry}",
+            size_of::<super::Tcp>()
+        );
+    }
+}

@@ -62,6 +62,7 @@ impl Tcp {
             return Err(Error::NoBuffers);
         }
         let done = self.fill_ring(wanted, fill);
+        self.sender.starved |= wanted < length;
         self.sender.more = flags.more;
         if flags.urgent && done == length && done > 0 {
             self.sender.urgent = Some(self.data_end_after_write());
