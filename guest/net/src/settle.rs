@@ -66,7 +66,8 @@ impl Stack {
         let Some(Socket::Stream(tcp)) = self.sockets.get_mut(handle) else {
             return;
         };
-        if core::mem::take(&mut tcp.changed) {
+        let is_known = !tcp.orphan && tcp.parent.is_none();
+        if core::mem::take(&mut tcp.changed) && is_known {
             self.note_changed(handle);
         }
         self.settle_state(handle, &tuple);

@@ -195,6 +195,7 @@ impl Stack {
             memory: &mut self.memory,
         };
         match self.sockets.get_mut(handle) {
+            Some(Socket::Stream(tcp)) if tcp.orphan => {}
             Some(Socket::Stream(tcp)) => {
                 tcp.abandon(&mut cx);
                 self.unbind(handle);

@@ -63,6 +63,7 @@ impl Stack {
         call: impl FnOnce(&mut Tcp, &mut Context<'_>) -> Result<T>,
     ) -> Result<T> {
         let tcp = match self.sockets.get_mut(handle).ok_or(Error::BadHandle)? {
+            Socket::Stream(tcp) if tcp.orphan => return Err(Error::BadHandle),
             Socket::Stream(tcp) => tcp,
             Socket::Listener(_) => return Err(Error::NotConnected),
             Socket::Datagram(_) => return Err(Error::NotSupported),
