@@ -256,7 +256,9 @@ impl Tcp {
         }
         self.common.write_closed = true;
         match self.state {
-            TcpState::SynReceived | TcpState::Established => self.state = TcpState::FinWait1,
+            // The end is queued, and follows once the connection is open.
+            TcpState::SynSent | TcpState::SynReceived => {}
+            TcpState::Established => self.state = TcpState::FinWait1,
             TcpState::CloseWait => self.state = TcpState::LastAck,
             _ => return,
         }
