@@ -37,7 +37,7 @@ impl Stack {
         Ok(to)
     }
 
-    /// Connects: a stream begins to, which [`Readiness::writable`] and [`Stack::take_error`] end;
+    /// Connects: a stream begins to, which [`crate::Readiness::writable`] and [`Stack::take_error`] end;
     /// other sockets only remember whom they speak to.
     ///
     /// # Errors
