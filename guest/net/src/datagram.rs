@@ -85,8 +85,9 @@ impl Datagram {
     /// A packet has left; whether a writer is to be woken.
     pub(crate) fn credit_sending(&mut self, length: usize) -> bool {
         self.sending = self.sending.saturating_sub(length);
-        self.starved && self.send_room() > 0 && !core::mem::replace(&mut self.starved, false)
-            || self.sending == 0 && core::mem::replace(&mut self.starved, false)
+        let wakes = self.starved && self.send_room() > 0;
+        self.starved &= !wakes;
+        wakes
     }
 
     fn push(&mut self, info: DatagramInfo, bytes: Vec<u8>, memory: &mut Memory) -> bool {

@@ -72,7 +72,11 @@ impl Stack {
 
     /// The neighbour's Ethernet address; if it is not known, it is being asked for.
     pub(crate) fn resolve(&mut self, id: InterfaceId, hop: IpAddr) -> Option<Mac> {
-        match self.neighbours.resolve(id, hop, self.now) {
+        let resolution = self.neighbours.resolve(id, hop, self.now);
+        for waiting in self.neighbours.take_evicted() {
+            self.fail_waiting(waiting);
+        }
+        match resolution {
             Resolution::Known(mac) => Some(mac),
             Resolution::Wait => None,
             Resolution::Probe(mac) => {
@@ -225,7 +229,7 @@ impl Stack {
         for handle in waiting.sockets {
             if let Some(Socket::Stream(tcp)) = self.sockets.get_mut(handle) {
                 tcp.queued = false;
-                tcp.unreachable(Error::HostUnreachable, &mut self.memory);
+                tcp.unreachable(Error::HostUnreachable, self.now, &mut self.memory);
                 self.settle(handle);
             }
         }

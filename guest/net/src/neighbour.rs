@@ -64,9 +64,12 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Neighbours {
     table: HashMap<(InterfaceId, u128), (IpAddr, Neighbour), Key>,
+    evicted: Vec<Waiting>,
 }
 
 const MOST: usize = 1_024;
+/// How many are looked at for one to give way; the keyed hash has put them there.
+const SAMPLE: usize = 32;
 const MOST_PACKETS: usize = 64;
 const MOST_TRIES: u8 = 3;
 const INTERVAL: Nanos = Nanos::from_secs(1);
@@ -76,6 +79,7 @@ impl Neighbours {
     pub(crate) fn new(key: Key) -> Self {
         Self {
             table: HashMap::with_hasher(key),
+            evicted: Vec::new(),
         }
     }
 
@@ -135,16 +139,22 @@ impl Neighbours {
         self.table.insert(key, (address, neighbour));
     }
 
-    /// Makes room: the one unused for longest among those that nobody waits for, or any.
+    /// Makes room: among a few, one that has not answered, or the one unused for longest.
     fn evict(&mut self) {
-        let rank = |neighbour: &Neighbour| (neighbour.state == State::Incomplete, neighbour.used);
-        let oldest = self
-            .table
-            .iter()
-            .min_by_key(|(_, (_, neighbour))| rank(neighbour));
-        if let Some(key) = oldest.map(|(key, _)| *key) {
-            self.table.remove(&key);
+        let rank = |neighbour: &Neighbour| (neighbour.state != State::Incomplete, neighbour.used);
+        let some = self.table.iter().take(SAMPLE);
+        let oldest = some.min_by_key(|(_, (_, neighbour))| rank(neighbour));
+        let Some(key) = oldest.map(|(key, _)| *key) else {
+            return;
+        };
+        if let Some((_, gone)) = self.table.remove(&key) {
+            self.evicted.push(gone.waiting);
         }
+    }
+
+    /// Those who waited for neighbours that had to give way.
+    pub(crate) fn take_evicted(&mut self) -> Vec<Waiting> {
+        core::mem::take(&mut self.evicted)
     }
 
     /// A packet waits; the oldest gives way.

@@ -296,6 +296,9 @@ impl Stack {
         while let Some(handle) = self.changed.pop_front() {
             if let Some(socket) = self.sockets.get_mut(handle) {
                 socket.common_mut().listed = false;
+                if matches!(socket, Socket::Stream(tcp) if tcp.orphan) {
+                    continue;
+                }
                 return Some(handle);
             }
         }

@@ -15,7 +15,7 @@ use guest_net::{Error, Family, Handle, Kind, Message, Shutdown, WriteFlags};
 use tap::{Mode, Tap, own, theirs};
 
 const INSIDE: &str = "HUSK_NET_MODE";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Opens the device, moves it to the place of the standard input, and becomes the test again.
 const ATTACH: &str = r#"
@@ -93,6 +93,7 @@ fn check(mode: &str, test: &str, bytes: usize) {
     if mode.loss == 0 {
         linux_pings(&mut tap);
     }
+    many(&mut tap);
     endings(&mut tap);
     let mut stack = tap.stack;
     while stack.next_changed().is_some() {}
@@ -381,6 +382,72 @@ fn linux_pings(tap: &mut Tap) {
         let (length, _) = recv(&raw, &mut reply[..], RecvFlags::empty()).expect("we answer");
         assert_eq!(reply[20..length], [0, 0, 0xff, 0xfd, 0, 1, 0, 1]);
     });
+    tap.join(linux);
+}
+
+/// Linux connects again and again, from several threads at once, and is answered by who is woken
+/// and by nothing else.
+fn many(tap: &mut Tap) {
+    const THREADS: usize = 8;
+    const EACH: usize = 150;
+    let listener = listener(tap, false, 82);
+    let linux = thread::spawn(|| {
+        let client = || {
+            let streams: Vec<_> = (0..EACH)
+                .map(|_| TcpStream::connect(own(false, 82)).expect("we listen"))
+                .collect();
+            for (at, mut stream) in streams.into_iter().enumerate() {
+                let question = pattern(at, 3_000);
+                stream.write_all(&question).expect("it is open");
+                let mut answer = vec![0; question.len()];
+                stream.read_exact(&mut answer).expect("an answer");
+                assert!(answer == question);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(client);
+            }
+        });
+    });
+    let (mut open, mut done) = (0, 0);
+    tap.until(PATIENCE, |tap| {
+        let now = tap.now();
+        while let Some(changed) = tap.stack.next_changed() {
+            if changed == listener {
+                while tap.stack.accept(listener).is_ok() {
+                    open += 1;
+                }
+                continue;
+            }
+            let mut data = Vec::new();
+            let mut take = |part: &[u8]| {
+                data.extend_from_slice(part);
+                part.len()
+            };
+            match tap.stack.read(changed, 10_000, false, &mut take, now) {
+                Ok(0) => {
+                    tap.stack.close(changed, now);
+                    done += 1;
+                }
+                Ok(_) => {
+                    let mut rest = &data[..];
+                    let mut fill = |room: &mut [u8]| {
+                        room.copy_from_slice(&rest[..room.len()]);
+                        rest = &rest[room.len()..];
+                        room.len()
+                    };
+                    let flags = WriteFlags::default();
+                    let length = tap.stack.write(changed, data.len(), flags, &mut fill, now);
+                    assert!(length.is_ok(), "{length:?}");
+                }
+                Err(error) => assert_eq!(error, Error::WouldBlock),
+            }
+        }
+        done == THREADS * EACH
+    });
+    assert_eq!(open, THREADS * EACH);
+    tap.stack.close(listener, tap.now());
     tap.join(linux);
 }
 

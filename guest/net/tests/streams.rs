@@ -344,8 +344,8 @@ fn both_may_ask_at_once() {
         })
         .collect();
     let now = world.now;
-    for side in 0..2 {
-        let asked = world.stacks[side].connect(ends[side], address(1 - side, 500), now);
+    for (side, end) in ends.iter().enumerate() {
+        let asked = world.stacks[side].connect(*end, address(1 - side, 500), now);
         assert_eq!(asked, Err(Error::InProgress));
     }
     // Addresses are resolved one after the other, so the first answers get lost here and there.

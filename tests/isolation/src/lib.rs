@@ -15,6 +15,7 @@ mod kernels;
 mod legacy;
 mod net;
 mod net_user;
+mod net_stack;
 mod qcow2;
 mod random;
 mod ring;
@@ -26,6 +27,7 @@ pub use devices::{virtio_console, virtio_fs, virtio_rng};
 pub use legacy::{hpet, legacy};
 pub use net::virtio_net;
 pub use net_user::net_user;
+pub use net_stack::net_stack;
 pub use qcow2::qcow2;
 pub use random::Random;
 pub use ring::{device_page, virtio_queue};
@@ -37,7 +39,7 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     ("apic", apic),
     ("config", config),
     ("device_page", device_page),
@@ -50,6 +52,7 @@ pub const TARGETS: [Target; 20] = [
     ("fuse_console", backend_console::testing::fuzz_one),
     ("fuse_directory", backend_fs::testing::fuzz_one),
     ("net_user", net_user),
+    ("net_stack", net_stack),
     ("qcow2", qcow2),
     ("virtio_block", virtio_block),
     ("virtio_console", virtio_console),

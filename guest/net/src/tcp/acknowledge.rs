@@ -1,6 +1,6 @@
 //! What an acknowledgement tells, and what is lost (RFC 5681, RFC 6675).
 
-use super::sender::Recovery;
+use super::sender::{MOST_REORDERING, REORDERING, Recovery};
 use super::{Context, Tcp};
 use crate::error::Error;
 use crate::seq::Seq;
@@ -8,14 +8,12 @@ use crate::socket::TcpState;
 use crate::time::Nanos;
 use crate::wire::tcp::Segment;
 
-/// So many segments beyond a gap make it a loss.
-const REORDERING: usize = 3;
-
 impl Tcp {
     /// Takes the acknowledgement, the window and the selective acknowledgements of a segment.
     pub(super) fn acknowledge(&mut self, segment: &Segment, cx: &mut Context<'_>) {
         self.count.probes = 0;
         self.arm_keep_alive(cx.now);
+        self.take_duplicate_sack(segment);
         let sacked = self.take_sack(segment);
         let ack = segment.ack;
         if ack.after(self.sender.unacknowledged) {
@@ -67,7 +65,10 @@ impl Tcp {
         self.rtt.backoff = 0;
         self.count.soft_error = None;
         self.grow_or_recover(bytes, cx.now);
-        self.changed |= self.sender.starved && self.has_room();
+        if self.sender.starved && self.has_room() {
+            self.sender.starved = false;
+            self.changed = true;
+        }
         if bytes > data && self.sender.fin_sent {
             self.sender.fin_acknowledged = true;
             self.fin_was_acknowledged(cx);
@@ -136,6 +137,32 @@ impl Tcp {
         self.changed = true;
     }
 
+    /// The peer had already what was sent again (RFC 2883): it was not lost but late. When that is
+    /// so of all of it, the window was made smaller for nothing.
+    fn take_duplicate_sack(&mut self, segment: &Segment) {
+        let Some((start, end)) = segment.options.sack_blocks().first().copied() else {
+            return;
+        };
+        let is_duplicate = end.at_most(segment.ack) && start.before(end);
+        if !self.sack || !is_duplicate || self.count.retransmits == 0 {
+            return;
+        }
+        let sender = &mut self.sender;
+        let Some((before, again)) = &mut sender.undo else {
+            return;
+        };
+        let segments = end.since(start).div_ceil(sender.mss.max(1));
+        *again = again.saturating_sub(segments);
+        if *again == 0 {
+            sender.reordering = (sender.reordering * 2).min(MOST_REORDERING);
+            before.window = before.window.max(self.congestion.window);
+            self.congestion = *before;
+            sender.undo = None;
+            sender.recovery = Recovery::None;
+            sender.resent_below = sender.lost_below;
+        }
+    }
+
     /// Takes the selective acknowledgements; whether there was news.
     fn take_sack(&mut self, segment: &Segment) -> bool {
         if !self.sack {
@@ -188,6 +215,7 @@ impl Tcp {
         if sender.recovery == Recovery::None && sender.lost() > 0 {
             sender.recovery = Recovery::Fast(sender.next);
             sender.timed = None;
+            sender.undo = Some((self.congestion, 0));
             self.congestion.lost();
         }
         self.detect_lost_again(now);
@@ -198,8 +226,8 @@ impl Tcp {
         let Some((start, end)) = sender.sacked.last() else {
             return sender.unacknowledged;
         };
-        let beyond =
-            (REORDERING * sender.mss).min(sender.outstanding().saturating_sub(sender.mss).max(1));
+        let beyond = (sender.reordering * sender.mss)
+            .min(sender.outstanding().saturating_sub(sender.mss).max(1));
         // Below where enough was acknowledged beyond, counted from the end.
         let mut found = 0;
         if sender.tail_sent && end == sender.next {
@@ -211,8 +239,13 @@ impl Tcp {
                 return *start;
             }
         }
-        if sender.sacked.as_slice().len() >= REORDERING {
-            let from_end = sender.sacked.as_slice().iter().rev().nth(REORDERING - 1);
+        if sender.sacked.as_slice().len() >= sender.reordering {
+            let from_end = sender
+                .sacked
+                .as_slice()
+                .iter()
+                .rev()
+                .nth(sender.reordering - 1);
             return from_end.map_or(sender.unacknowledged, |(start, _)| *start);
         }
         sender.unacknowledged
@@ -234,7 +267,7 @@ impl Tcp {
         let Some((_, end)) = sender.sacked.last().filter(|_| in_recovery) else {
             return;
         };
-        let beyond = sender.resent_at.plus(REORDERING * sender.mss);
+        let beyond = sender.resent_at.plus(sender.reordering * sender.mss);
         if end.at_least(beyond) && sender.resent_below.after(sender.unacknowledged) {
             sender.resent_below = sender.unacknowledged;
         }
@@ -244,11 +277,15 @@ impl Tcp {
     pub(super) fn timed_out(&mut self, now: Nanos) {
         let first = !matches!(self.sender.recovery, Recovery::Timeout(_));
         let sender = &mut self.sender;
+        if first {
+            sender.undo = None;
+        }
         sender.recovery = Recovery::Timeout(sender.next);
         sender.lost_below = sender.next;
         sender.resent_below = sender.unacknowledged;
         sender.timed = None;
         sender.tail_sent = false;
+        sender.reordering = REORDERING;
         if self.rtt.backoff >= 2 {
             // The peer may have forgotten what it had (RFC 2018, 8).
             sender.sacked.clear();

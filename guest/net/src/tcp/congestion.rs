@@ -160,8 +160,7 @@ impl Congestion {
 
 /// `bytes * numerator / denominator`.
 fn scale(bytes: usize, numerator: usize, denominator: usize) -> usize {
-    let product = (bytes as u128).saturating_mul(numerator as u128);
-    usize::try_from(product / (denominator.max(1) as u128)).unwrap_or(usize::MAX)
+    bytes.saturating_mul(numerator) / denominator.max(1)
 }
 
 /// The largest number whose cube is at most this.

@@ -155,7 +155,11 @@ impl Tcp {
 
     /// The peer has our SYN.
     pub(super) fn establish(&mut self, cx: &mut Context<'_>) {
-        self.state = TcpState::Established;
+        self.state = if self.sender.fin {
+            TcpState::FinWait1
+        } else {
+            TcpState::Established
+        };
         self.sender.syn_due = false;
         self.sender.progress_at = cx.now;
         self.deadlines.retransmit = Nanos::MAX;

@@ -226,9 +226,6 @@ impl Tcp {
     pub(super) fn set_send_window(&mut self, segment: &Segment, scale: u8) {
         let sender = &mut self.sender;
         let window = usize::from(segment.window) << scale;
-        if window > sender.window {
-            self.changed |= sender.starved;
-        }
         sender.window = window;
         sender.window_most = sender.window_most.max(window);
         sender.window_from = (segment.seq, segment.ack);

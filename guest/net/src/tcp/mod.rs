@@ -255,12 +255,16 @@ impl Tcp {
     }
 
     /// The neighbour or the route is gone: a connection being made ends, another may come back.
-    pub(crate) fn unreachable(&mut self, error: Error, memory: &mut Memory) {
-        if matches!(self.state, TcpState::SynSent) {
+    pub(crate) fn unreachable(&mut self, error: Error, now: Nanos, memory: &mut Memory) {
+        if matches!(self.state, TcpState::SynSent | TcpState::SynReceived) {
             self.end(Some(error), memory);
-        } else {
-            self.count.soft_error = Some(error);
+            return;
         }
+        self.count.soft_error = Some(error);
+        self.receiver.ack_now = false;
+        self.sender.probe_due = false;
+        // What could not be sent counts as lost, so that this comes to an end.
+        self.arm_persistence(now);
     }
 
     /// Lends what is to be sent to a delivery that does not call this connection.
@@ -275,5 +279,19 @@ impl Tcp {
     /// An acknowledgement of what is here.
     pub(crate) fn challenge(&self, now: Nanos) -> Segment {
         self.header(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_idle_connection_costs_little_more_than_a_kilobyte() {
+        let entry = size_of::<(super::Tuple, crate::stack::Connection)>();
+        let whole = size_of::<super::Tcp>() + 2 * entry + size_of::<crate::stack::Socket>();
+        assert!(
+            whole <= 1_280,
+            "{whole}: {} and {entry}",
+            size_of::<super::Tcp>()
+        );
     }
 }

@@ -380,6 +380,9 @@ impl Tcp {
         } else {
             sender.resent_below = sender.resent_below.max(emission.segment.end());
             sender.resent_at = sender.next;
+            if let Some((_, again)) = &mut sender.undo {
+                *again += emission.segment.count;
+            }
         }
     }
 }

@@ -1,8 +1,13 @@
 //! What is to be sent, what was, and what of it the peer has.
 
+use super::congestion::Congestion;
 use crate::memory::{Memory, Ring};
 use crate::seq::{Ranges, Seq};
 use crate::time::Nanos;
+
+/// What [`Sender::reordering`] is at first and at most.
+pub(crate) const REORDERING: usize = 3;
+pub(crate) const MOST_REORDERING: usize = 64;
 
 /// Why segments are sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,10 @@ pub(crate) struct Sender {
     /// `next` when something was sent again last.
     pub(crate) resent_at: Seq,
     pub(crate) duplicates: u32,
+    /// So many segments beyond a gap make it a loss; more when that was wrong before.
+    pub(crate) reordering: usize,
+    /// What the window was before the last loss, and how many segments were sent again since.
+    pub(crate) undo: Option<(Congestion, usize)>,
     /// The end of the last segment that was not full.
     pub(crate) small: Seq,
     /// The end of the urgent data.
@@ -87,6 +96,8 @@ impl Sender {
             resent_below: initial,
             resent_at: initial,
             duplicates: 0,
+            reordering: REORDERING,
+            undo: None,
             small: initial,
             urgent: None,
             syn_due: false,

@@ -95,7 +95,9 @@ impl Tcp {
                     self.timed_out(cx.now);
                 }
             }
-            _ if self.sender.unsent() > 0 => self.probe_window(cx),
+            _ if self.sender.unsent() > 0 || self.sender.fin && !self.sender.fin_sent => {
+                self.probe_window(cx);
+            }
             _ => {}
         }
     }

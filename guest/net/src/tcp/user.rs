@@ -62,6 +62,7 @@ impl Tcp {
             return Err(Error::NoBuffers);
         }
         let done = self.fill_ring(wanted, fill);
+        self.sender.starved |= wanted < length;
         self.sender.more = flags.more;
         if flags.urgent && done == length && done > 0 {
             self.sender.urgent = Some(self.data_end_after_write());
@@ -255,7 +256,9 @@ impl Tcp {
         }
         self.common.write_closed = true;
         match self.state {
-            TcpState::SynReceived | TcpState::Established => self.state = TcpState::FinWait1,
+            // The end is queued, and follows once the connection is open.
+            TcpState::SynSent | TcpState::SynReceived => {}
+            TcpState::Established => self.state = TcpState::FinWait1,
             TcpState::CloseWait => self.state = TcpState::LastAck,
             _ => return,
         }
