@@ -204,11 +204,7 @@ const KVM_IOCTLS: &[u32] = &[
 ];
 
 /// What a network takes: plain calls, others, requests.
-type Taken = (
-    &'static [i64],
-    &'static [(i64, Check)],
-    &'static [u32],
-);
+type Taken = (&'static [i64], &'static [(i64, Check)], &'static [u32]);
 
 const fn network(reach: Reach) -> Taken {
     match reach {
@@ -255,7 +251,11 @@ pub(crate) fn close(platform: Platform, reach: Reach) -> Result<(), Failure> {
     };
     let (plain, special, requests) = network(reach);
     let ioctls = [IOCTLS, kvm, requests].concat();
-    install(&[FILES, OPEN_FILES, OWN, CELL, plain], special.to_vec(), ioctls)
+    install(
+        &[FILES, OPEN_FILES, OWN, CELL, plain],
+        special.to_vec(),
+        ioctls,
+    )
 }
 
 /// As [`close`], for a monitor of an operating system.
@@ -270,11 +270,7 @@ pub(crate) fn close_for_systems(extent: Extent, reach: Reach) -> Result<(), Fail
     install(&[files, OPEN_FILES, OWN, plain], special, ioctls)
 }
 
-fn install(
-    plain: &[&[i64]],
-    special: Vec<(i64, Check)>,
-    ioctls: Vec<u32>,
-) -> Result<(), Failure> {
+fn install(plain: &[&[i64]], special: Vec<(i64, Check)>, ioctls: Vec<u32>) -> Result<(), Failure> {
     let fail = |error: &dyn std::fmt::Display| {
         Failure::new(
             "the monitor cannot confine itself",

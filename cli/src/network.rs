@@ -69,7 +69,12 @@ impl FromStr for Mac {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let usage = || format!("'{text}' is no Ethernet address (write it as {})", Self(GUEST_MAC));
+        let usage = || {
+            format!(
+                "'{text}' is no Ethernet address (write it as {})",
+                Self(GUEST_MAC)
+            )
+        };
         let byte = |part: &str| match part.len() {
             2 => u8::from_str_radix(part, 16).ok(),
             _ => None,
@@ -78,7 +83,9 @@ impl FromStr for Mac {
         let bytes: Option<[u8; 6]> = bytes.and_then(|bytes| bytes.try_into().ok());
         let mac = bytes.ok_or_else(usage)?;
         if mac[0] & 1 != 0 {
-            return Err(format!("'{text}' is the address of a group (its first byte is odd)"));
+            return Err(format!(
+                "'{text}' is the address of a group (its first byte is odd)"
+            ));
         }
         Ok(Self(mac))
     }
@@ -203,7 +210,13 @@ mod tests {
         let mac: Mac = "02:00:0a:ff:00:01".parse().unwrap();
         assert_eq!(mac.0, [2, 0, 10, 255, 0, 1]);
         assert_eq!(mac.to_string(), "02:00:0a:ff:00:01");
-        for text in ["", "02:00:0a:ff:00", "03:00:00:00:00:00", "2:0:0:0:0:0:", "+2:00:00:00:00:00"] {
+        for text in [
+            "",
+            "02:00:0a:ff:00",
+            "03:00:00:00:00:00",
+            "2:0:0:0:0:0:",
+            "+2:00:00:00:00:00",
+        ] {
             assert!(text.parse::<Mac>().is_err(), "{text}");
         }
     }
@@ -229,7 +242,10 @@ mod tests {
                 mac: Mac(GUEST_MAC),
             };
             let failure = options.open(1).map(drop).unwrap_err();
-            assert!(failure.to_string().starts_with("husk: --net tap="), "{failure}");
+            assert!(
+                failure.to_string().starts_with("husk: --net tap="),
+                "{failure}"
+            );
         }
     }
 }

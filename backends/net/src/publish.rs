@@ -72,7 +72,9 @@ fn parse_port(text: &str) -> Result<u16, String> {
 }
 
 fn parse_address(text: &str) -> Result<IpAddr, String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let address = match bare {
         Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
@@ -133,9 +135,9 @@ fn open(publish: &Publish) -> Result<Vec<Listener>, PublishError> {
     let fail = |error: Errno| match error {
         Errno::ADDRINUSE => PublishError::InUse(publish.host),
         Errno::ACCESS => PublishError::Privileged(1024),
-        Errno::ADDRNOTAVAIL => PublishError::Address(
-            publish.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        ),
+        Errno::ADDRNOTAVAIL => {
+            PublishError::Address(publish.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+        }
         error => PublishError::Host(error.into()),
     };
     if let Some(address) = publish.address {
@@ -201,8 +203,19 @@ mod tests {
             assert_eq!(publish, expected, "{text}");
         }
         for text in [
-            "", "80", ":80", "80:", "0:80", "80:70000", "x:80:80", "::1:80:80", "[::1:80:80",
-            "80:80/sctp", "[1.2.3.4]:80:80", "1:2:3:4", "-1:80",
+            "",
+            "80",
+            ":80",
+            "80:",
+            "0:80",
+            "80:70000",
+            "x:80:80",
+            "::1:80:80",
+            "[::1:80:80",
+            "80:80/sctp",
+            "[1.2.3.4]:80:80",
+            "1:2:3:4",
+            "-1:80",
         ] {
             assert!(text.parse::<Publish>().is_err(), "{text}");
         }

@@ -10,9 +10,7 @@ use host::net::{attach_tap, set_tap_header, set_tap_offload};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::header::{HEADER, decode, encode};
-use crate::network::{
-    Abilities, Body, Delivery, FRAME_MAX, Guest, Head, Network, Offload, Source,
-};
+use crate::network::{Abilities, Body, Delivery, FRAME_MAX, Guest, Head, Network, Offload, Source};
 
 /// What the reader completes: checksums, TCP over IPv4 and IPv6, congestion marks (`TUN_F_*`).
 const OFFLOADS: [(u32, fn(Abilities) -> bool); 4] = [

@@ -7,11 +7,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use backend_net::user::Options;
+use backend_net::user::Sockets;
 use backend_net::user::addresses::GUEST_MAC;
 use backend_net::{
-    Abilities, Body, Delivery, Guest, HEAD_MAX, Head, Network, Offload, PartialChecksum, Source, User,
+    Abilities, Body, Delivery, Guest, HEAD_MAX, Head, Network, Offload, PartialChecksum, Source,
+    User,
 };
-use backend_net::user::Sockets;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
@@ -192,7 +193,10 @@ fn frame(script: &mut Script<'_>, shape: u8, heard: Heard) -> Vec<u8> {
             let words = [5000, to, 8 + data.len() as u16, 0].map(u16::to_be_bytes);
             [&words.concat()[..], &data].concat()
         }),
-        1 => (1, [&[8, 0, 0, 0, 0, 7, 0, 1][..], &payload(script)].concat()),
+        1 => (
+            1,
+            [&[8, 0, 0, 0, 0, 7, 0, 1][..], &payload(script)].concat(),
+        ),
         _ => (6, {
             let [flags, ports, ahead, behind, ..] = script.number::<4>().to_le_bytes();
             let sequence = heard.acknowledged.wrapping_add(ahead as i8 as u32);
@@ -215,7 +219,9 @@ fn frame(script: &mut Script<'_>, shape: u8, heard: Heard) -> Vec<u8> {
     frame.extend(GUEST_MAC);
     frame.extend([8, 0]);
     let [high, low] = total.to_be_bytes();
-    let mut header = vec![0x45, 0, high, low, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 2, 15];
+    let mut header = vec![
+        0x45, 0, high, low, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 2, 15,
+    ];
     header.extend(destination);
     let sum = backend_net::checksum::Sum::default().add(&header).finish();
     header[10..12].copy_from_slice(&sum.to_be_bytes());

@@ -62,12 +62,18 @@ pub(super) fn answer(message: &[u8], mac: [u8; 6], host_name: &str) -> Option<(H
     let options = message.get(OPTIONS..)?;
     let is_request = message.first() == Some(&1) && array(message, 236) == Some(COOKIE);
     let client: [u8; 4] = array(message, 12)?;
-    let kind = is_request.then(|| kind_of_answer(options, client)).flatten()?;
+    let kind = is_request
+        .then(|| kind_of_answer(options, client))
+        .flatten()?;
     // An answer; Ethernet; the client's number, seconds and flags come back.
     let mut reply = vec![2, 1, 6, 0];
     reply.extend(array::<8>(message, 4)?);
     reply.extend(client);
-    reply.extend(if kind == REFUSE { [0; 4] } else { GUEST_V4.octets() });
+    reply.extend(if kind == REFUSE {
+        [0; 4]
+    } else {
+        GUEST_V4.octets()
+    });
     reply.extend(GATEWAY_V4.octets());
     reply.extend([0; 4]);
     reply.extend(array::<16>(message, 28)?);
@@ -136,8 +142,14 @@ mod tests {
     #[test]
     fn whoever_asks_gets_the_one_address() {
         assert_eq!(kind(&request(DISCOVER, &[])), Some(OFFER));
-        assert_eq!(kind(&request(REQUEST, &[50, 4, 10, 0, 2, 15])), Some(ACKNOWLEDGE));
-        assert_eq!(kind(&request(REQUEST, &[50, 4, 10, 0, 2, 16])), Some(REFUSE));
+        assert_eq!(
+            kind(&request(REQUEST, &[50, 4, 10, 0, 2, 15])),
+            Some(ACKNOWLEDGE)
+        );
+        assert_eq!(
+            kind(&request(REQUEST, &[50, 4, 10, 0, 2, 16])),
+            Some(REFUSE)
+        );
         assert_eq!(kind(&request(REQUEST, &[54, 4, 10, 0, 2, 9])), None);
         assert_eq!(kind(&request(7, &[])), None);
     }

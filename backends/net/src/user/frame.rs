@@ -65,7 +65,11 @@ impl Route {
         let length = 8 + length;
         let mut head = self.start(UDP, length);
         let sum = checksum::pseudo(self.source, self.destination, UDP, length).folded();
-        head.push(&[from, to, length as u16, sum].map(u16::to_be_bytes).concat());
+        head.push(
+            &[from, to, length as u16, sum]
+                .map(u16::to_be_bytes)
+                .concat(),
+        );
         head.offload.checksum = Some(PartialChecksum {
             start: self.payload() as u16,
             offset: 6,

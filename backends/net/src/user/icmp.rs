@@ -57,7 +57,12 @@ pub(super) fn unreachable(
         std::net::IpAddr::V6(_) => [1, why.code_v6()],
     };
     let mut message = [&first[..], &[0; 6]].concat();
-    message.extend(header.bytes().get(super::packet::ETHERNET..).unwrap_or_default());
+    message.extend(
+        header
+            .bytes()
+            .get(super::packet::ETHERNET..)
+            .unwrap_or_default(),
+    );
     message.extend(quoted);
     let head = back.icmp(&mut message);
     common.say(guest, pair, head, &message);

@@ -38,8 +38,8 @@ use crate::policy::Policy;
 use crate::publish::Listener;
 use common::About;
 pub use common::Counters;
-pub(crate) use sockets::family;
 pub use sockets::Sockets;
+pub(crate) use sockets::family;
 use stack::Stack;
 use tcp::DELAY;
 

@@ -95,7 +95,11 @@ pub(super) fn v4(front: &Front, frame: usize) -> Result<Packet, Bad> {
     if fragment & 0x3fff != 0 {
         return Err(Bad::Fragment);
     }
-    let address = |at| front.array(at).map(|octets: [u8; 4]| Ipv4Addr::from(octets));
+    let address = |at| {
+        front
+            .array(at)
+            .map(|octets: [u8; 4]| Ipv4Addr::from(octets))
+    };
     Ok(Packet {
         source: IpAddr::V4(address(ETHERNET + 12).ok_or(Bad::Malformed)?),
         destination: IpAddr::V4(address(ETHERNET + 16).ok_or(Bad::Malformed)?),
@@ -111,7 +115,11 @@ pub(super) fn v6(front: &Front, frame: usize) -> Result<Packet, Bad> {
     if !is_v6 || ETHERNET + 40 + length > frame {
         return Err(Bad::Malformed);
     }
-    let address = |at| front.array(at).map(|octets: [u8; 16]| Ipv6Addr::from(octets));
+    let address = |at| {
+        front
+            .array(at)
+            .map(|octets: [u8; 16]| Ipv6Addr::from(octets))
+    };
     Ok(Packet {
         source: IpAddr::V6(address(ETHERNET + 8).ok_or(Bad::Malformed)?),
         destination: IpAddr::V6(address(ETHERNET + 24).ok_or(Bad::Malformed)?),
@@ -126,9 +134,7 @@ impl Packet {
     pub(super) fn is_intact(&self, frame: &dyn Source, front: &Front) -> bool {
         let pseudo = match self.protocol {
             ICMP => Sum::default(),
-            protocol => {
-                checksum::pseudo(self.source, self.destination, protocol, self.length)
-            }
+            protocol => checksum::pseudo(self.source, self.destination, protocol, self.length),
         };
         // The sum of the frame begins with Ethernet's and IP's headers, of even length.
         let before = front.bytes().get(..self.start).unwrap_or_default();

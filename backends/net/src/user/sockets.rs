@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use nix::ifaddrs::getifaddrs;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Protocol, SocketFlags, SocketType, ipproto, connect, socket_with, sockopt,
+    AddressFamily, Protocol, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt,
 };
 
 /// Who opens sockets for the guest's flows. None of them waits.

@@ -236,7 +236,8 @@ impl Stack {
                     let caller = caller.unwrap_or(SocketAddr::from(([0; 4], 0)));
                     // It was set for those who listen in vain on a connection half closed.
                     let _ = rustix::net::sockopt::set_tcp_nodelay(&stream, true);
-                    self.tcp.call_in(&mut self.common, guest, (stream, caller), port);
+                    self.tcp
+                        .call_in(&mut self.common, guest, (stream, caller), port);
                 }
                 Err(rustix::io::Errno::AGAIN) => return false,
                 // Whoever called has gone.

@@ -26,6 +26,8 @@ const UNANSWERED: u64 = 30_000_000_000;
 const LOOK: u64 = 5_000_000_000;
 /// Datagrams taken from one socket at a time.
 const BATCH: usize = 32;
+/// Bytes of a forbidden datagram that its sender gets back (RFC 1812, 4.3.2.3).
+const QUOTED: usize = 520;
 /// Longest datagram from a caller of the guest.
 const CALL_MAX: usize = 65_507;
 
@@ -107,7 +109,7 @@ impl Udp {
             remote: SocketAddr::new(packet.destination, datagram.destination),
         };
         let Some(id) = self.find_or_open(common, origin, key) else {
-            let quoted = packet.payload(source, 8);
+            let quoted = packet.payload(source, QUOTED);
             return prohibited(common, origin, key, &quoted);
         };
         source.skip(packet.start + 8);
@@ -141,12 +143,7 @@ impl Udp {
         self.send(common, origin, id, source, packet.length);
     }
 
-    fn find_or_open(
-        &mut self,
-        common: &mut Common,
-        origin: &Origin<'_>,
-        key: Key,
-    ) -> Option<Id> {
+    fn find_or_open(&mut self, common: &mut Common, origin: &Origin<'_>, key: Key) -> Option<Id> {
         if let Some(id) = self.keys.get(&key) {
             return Some(*id);
         }
@@ -225,7 +222,9 @@ impl Udp {
                 let mut bytes = vec![0; length];
                 source.peek(&mut bytes);
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                sendto(socket, &bytes, flags, caller).map(drop).map_err(io::Error::from)
+                sendto(socket, &bytes, flags, caller)
+                    .map(drop)
+                    .map_err(io::Error::from)
             }
         };
         if let Err(error) = sent {
@@ -337,7 +336,11 @@ impl Udp {
 
     /// When flows are to be looked at for their age.
     pub(super) fn next_deadline(&self) -> u64 {
-        if self.keys.is_empty() { u64::MAX } else { self.look }
+        if self.keys.is_empty() {
+            u64::MAX
+        } else {
+            self.look
+        }
     }
 
     /// Forgets flows that nobody uses.
@@ -449,7 +452,15 @@ fn prohibited(common: &mut Common, origin: &Origin<'_>, key: Key, quoted: &[u8])
     }
     let back = route(key, origin.mac);
     let why = Why::Prohibited;
-    icmp::unreachable(common, origin.guest, origin.pair, back, key.protocol, quoted, why);
+    icmp::unreachable(
+        common,
+        origin.guest,
+        origin.pair,
+        back,
+        key.protocol,
+        quoted,
+        why,
+    );
 }
 
 /// Tells the guest what the host said of its datagrams.
@@ -474,5 +485,13 @@ fn failed(common: &mut Common, guest: &dyn Guest, flow: &Flow, error: &io::Error
     let ports = [flow.key.guest.port(), flow.key.remote.port(), 8, 0];
     let quoted = ports.map(u16::to_be_bytes).concat();
     let back = route(flow.key, flow.mac);
-    icmp::unreachable(common, guest, flow.pair, back, flow.key.protocol, &quoted, why);
+    icmp::unreachable(
+        common,
+        guest,
+        flow.pair,
+        back,
+        flow.key.protocol,
+        &quoted,
+        why,
+    );
 }

@@ -29,6 +29,13 @@ pub(crate) struct Phy {
     sent: bool,
 }
 
+impl Phy {
+    /// Bytes of frames that came so far.
+    pub(crate) fn delivered(&self) -> usize {
+        self.wire.delivered.load(Ordering::Relaxed)
+    }
+}
+
 impl Device for Phy {
     type RxToken<'a> = Received;
     type TxToken<'a> = Sending<'a>;
@@ -130,8 +137,14 @@ impl Peer {
             addresses.push(v4).unwrap();
             addresses.push(IpCidr::new(GUEST_V6.into(), 64)).unwrap();
         });
-        interface.routes_mut().add_default_ipv4_route(GATEWAY_V4).unwrap();
-        interface.routes_mut().add_default_ipv6_route(GATEWAY_V6).unwrap();
+        interface
+            .routes_mut()
+            .add_default_ipv4_route(GATEWAY_V4)
+            .unwrap();
+        interface
+            .routes_mut()
+            .add_default_ipv6_route(GATEWAY_V6)
+            .unwrap();
         Self {
             user,
             phy,
@@ -157,7 +170,10 @@ impl Peer {
                 return result;
             }
             let counters = self.user.counters();
-            assert!(start.elapsed() < PATIENCE, "{what} does not happen: {counters:?}");
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{what} does not happen: {counters:?}"
+            );
         }
     }
 

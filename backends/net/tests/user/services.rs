@@ -25,7 +25,9 @@ fn datagrams(peer: &mut Peer, port: u16) -> smoltcp::iface::SocketHandle {
 fn exchange(peer: &mut Peer, port: u16, to: (Ipv4Addr, u16), bytes: &[u8]) -> Vec<u8> {
     let handle = datagrams(peer, port);
     let socket = peer.sockets.get_mut::<udp::Socket<'_>>(handle);
-    socket.send_slice(bytes, IpEndpoint::from(SocketAddr::from(to))).unwrap();
+    socket
+        .send_slice(bytes, IpEndpoint::from(SocketAddr::from(to)))
+        .unwrap();
     peer.until("an answer", |sockets, _| {
         let socket = sockets.get_mut::<udp::Socket<'_>>(handle);
         let (bytes, from) = socket.recv().ok()?;
@@ -127,7 +129,10 @@ fn a_forbidden_datagram_is_answered_by_a_message() {
     let messages = peer.sockets.add(messages);
     let handle = datagrams(&mut peer, 5000);
     let to = IpEndpoint::new(IpAddress::v4(169, 254, 1, 1), 99);
-    peer.sockets.get_mut::<udp::Socket<'_>>(handle).send_slice(b"x", to).unwrap();
+    peer.sockets
+        .get_mut::<udp::Socket<'_>>(handle)
+        .send_slice(b"x", to)
+        .unwrap();
     let code = peer.until("a message", |sockets, _| {
         let (bytes, _) = sockets.get_mut::<icmp::Socket<'_>>(messages).recv().ok()?;
         let packet = Icmpv4Packet::new_checked(bytes).unwrap();
@@ -173,7 +178,8 @@ fn an_address_is_given() {
         ..Options::default()
     };
     let mut peer = Peer::new(options, Faults::default());
-    peer.interface.update_ip_addrs(|addresses| addresses.clear());
+    peer.interface
+        .update_ip_addrs(|addresses| addresses.clear());
     let handle = peer.sockets.add(dhcpv4::Socket::new());
     peer.until("an address", |sockets, _| {
         match sockets.get_mut::<dhcpv4::Socket<'_>>(handle).poll() {
@@ -200,7 +206,9 @@ fn six_finds_the_gateway_and_the_hosts_loopback() {
     let handle = peer.socket(1000);
     let socket = peer.sockets.get_mut::<tcp::Socket<'_>>(handle);
     let context = peer.interface.context();
-    socket.connect(context, (GATEWAY_V6, port), 40_000_u16).unwrap();
+    socket
+        .connect(context, (GATEWAY_V6, port), 40_000_u16)
+        .unwrap();
     assert_eq!(outcome(&mut peer, handle), tcp::State::Established);
 }
 
@@ -227,7 +235,10 @@ fn callers_of_a_published_port_come_from_the_gateway() {
     let (options, addresses) = published(&format!("127.0.0.1:{}:80", free_port()));
     let mut peer = Peer::new(options, Faults::default());
     let handle = peer.socket(1000);
-    peer.sockets.get_mut::<tcp::Socket<'_>>(handle).listen(80).unwrap();
+    peer.sockets
+        .get_mut::<tcp::Socket<'_>>(handle)
+        .listen(80)
+        .unwrap();
     let caller = thread::spawn(move || {
         let mut stream = TcpStream::connect(addresses[0]).unwrap();
         stream.write_all(b"hello").unwrap();
@@ -274,7 +285,9 @@ fn datagrams_reach_a_published_port_and_their_answers_the_caller() {
     let mut peer = Peer::new(options, Faults::default());
     let handle = datagrams(&mut peer, 53);
     let caller = UdpSocket::bind("127.0.0.1:0").unwrap();
-    caller.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    caller
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     caller.send_to(b"question", addresses[0]).unwrap();
     peer.until("a question", |sockets, _| {
         let socket = sockets.get_mut::<udp::Socket<'_>>(handle);

@@ -46,7 +46,10 @@ fn fetch(total: usize, faults: Faults) {
         let socket = sockets.get_mut::<Socket>(handle);
         while socket.can_recv() {
             let got = socket.recv(|bytes| {
-                let right = bytes.iter().enumerate().all(|(n, byte)| *byte == pattern(at + n));
+                let right = bytes
+                    .iter()
+                    .enumerate()
+                    .all(|(n, byte)| *byte == pattern(at + n));
                 assert!(right, "between {at} and {}", at + bytes.len());
                 (bytes.len(), bytes.len())
             });
@@ -70,7 +73,10 @@ fn send(total: usize, faults: Faults) {
             if count == 0 {
                 return at;
             }
-            let right = bytes[..count].iter().enumerate().all(|(n, byte)| *byte == pattern(at + n));
+            let right = bytes[..count]
+                .iter()
+                .enumerate()
+                .all(|(n, byte)| *byte == pattern(at + n));
             assert!(right, "between {at} and {}", at + count);
             at += count;
         }
@@ -94,7 +100,11 @@ fn send(total: usize, faults: Faults) {
         if at == total && socket.state() == State::Established {
             socket.close();
         }
-        matches!(socket.state(), State::FinWait2 | State::TimeWait | State::Closed).then_some(())
+        matches!(
+            socket.state(),
+            State::FinWait2 | State::TimeWait | State::Closed
+        )
+        .then_some(())
     });
     report("sent", total, start);
     assert_eq!(server.join().unwrap(), total);
@@ -103,7 +113,10 @@ fn send(total: usize, faults: Faults) {
 /// A figure for whoever looks; no test depends on it.
 fn report(what: &str, total: usize, start: Instant) {
     let seconds = start.elapsed().as_secs_f64();
-    println!("{what} {total} bytes: {:.2} Gb/s", total as f64 * 8e-9 / seconds);
+    println!(
+        "{what} {total} bytes: {:.2} Gb/s",
+        total as f64 * 8e-9 / seconds
+    );
 }
 
 #[test]
@@ -197,7 +210,12 @@ fn read_to_end(peer: &mut Peer, handle: smoltcp::iface::SocketHandle, text: &mut
             let got = socket.recv(|bytes| (bytes.len(), bytes.to_vec())).unwrap();
             text.extend(got);
         }
-        let over = [State::CloseWait, State::TimeWait, State::Closing, State::Closed];
+        let over = [
+            State::CloseWait,
+            State::TimeWait,
+            State::Closing,
+            State::Closed,
+        ];
         over.contains(&socket.state()).then_some(())
     });
 }

@@ -97,7 +97,7 @@ pub(crate) struct Wire {
     queue: Mutex<Queue>,
     arrived: Condvar,
     abilities: Abilities,
-    /// The most bytes that ever waited.
+    /// Bytes of frames for the peer.
     pub(crate) delivered: AtomicUsize,
 }
 
@@ -222,7 +222,9 @@ impl Source for Sent<'_> {
     }
 
     fn sum(&self, length: usize) -> u16 {
-        Sum::default().add(&self.0[..length.min(self.0.len())]).folded()
+        Sum::default()
+            .add(&self.0[..length.min(self.0.len())])
+            .folded()
     }
 
     fn send(&mut self, socket: BorrowedFd<'_>, length: usize) -> io::Result<usize> {

@@ -64,7 +64,8 @@ impl Link {
             Some(offload) if got == HEADER && (14..=FRAME_MAX).contains(&length) => {
                 self.counters.count_sent();
                 let mut frame = Frame(pieces);
-                self.network.transmit(pair, &mut frame, offload, &self.receiver);
+                self.network
+                    .transmit(pair, &mut frame, offload, &self.receiver);
             }
             _ => self.counters.count_refused(),
         }

@@ -255,7 +255,12 @@ impl Guest for Receiver {
             let frame = (head_length, body, head);
             return self.fill(ring, &mut taken, &reserved, frame);
         }
-        let full = reserved.chains == if self.accepted.mergeable { BUFFERS_MAX } else { 1 };
+        let full = reserved.chains
+            == if self.accepted.mergeable {
+                BUFFERS_MAX
+            } else {
+                1
+            };
         if !full {
             return Ok(Delivery::NoRoom);
         }

@@ -287,7 +287,9 @@ fn a_kernel_that_shares_pages_sends_and_receives() {
             move || device.serve_receive()
         }),
     ];
-    let page = memory.page::<DevicePage>(DEVICE_PAGES + 3 * PAGE_SIZE).unwrap();
+    let page = memory
+        .page::<DevicePage>(DEVICE_PAGES + 3 * PAGE_SIZE)
+        .unwrap();
     assert_eq!(page.device_id.load(Ordering::SeqCst), 1);
     assert_eq!(page.queue_count.load(Ordering::SeqCst), 2);
     assert_eq!(page.queue_size_max.load(Ordering::SeqCst), 256);
@@ -315,7 +317,8 @@ fn a_kernel_that_shares_pages_sends_and_receives() {
         put(base + 0x1000, &[0, 0, 1, 0, 0, 0]);
     }
     put(BUFFER + 0x1000, &[&PLAIN[..], &frame(60)].concat());
-    page.driver_features.store(1 << 32 | MERGEABLE, Ordering::SeqCst);
+    page.driver_features
+        .store(1 << 32 | MERGEABLE, Ordering::SeqCst);
     page.status.store(STATUS_DRIVER_OK, Ordering::SeqCst);
     bells.change(|(counts, _)| counts[0] += 1);
     bells.change(|(counts, _)| counts[1] += 1);

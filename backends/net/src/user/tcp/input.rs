@@ -31,7 +31,10 @@ impl Tcp {
         let mut known = self.keys.get(&key).copied();
         if let Some(id) = known
             && greets
-            && self.flows.get_mut(id).is_some_and(|flow| flow.state == State::Lingering)
+            && self
+                .flows
+                .get_mut(id)
+                .is_some_and(|flow| flow.state == State::Lingering)
         {
             self.remove(id);
             known = None;

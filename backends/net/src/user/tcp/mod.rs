@@ -164,7 +164,11 @@ impl Tcp {
             } else {
                 flow.blocked = false;
                 // Three more of the same make the guest send again what was dropped.
-                flow.acks = if std::mem::take(&mut flow.dropped) { 4 } else { 1 };
+                flow.acks = if std::mem::take(&mut flow.dropped) {
+                    4
+                } else {
+                    1
+                };
             }
         }
         self.queue(id);
@@ -178,10 +182,7 @@ impl Tcp {
 }
 
 const fn is_half_open(state: State) -> bool {
-    matches!(
-        state,
-        State::Connecting | State::Answering | State::Calling
-    )
+    matches!(state, State::Connecting | State::Answering | State::Calling)
 }
 
 /// Refuses a connection that the guest asked for.

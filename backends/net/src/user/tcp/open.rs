@@ -90,9 +90,10 @@ impl Tcp {
         let id = self.insert(flow);
         common.counters.connections += 1;
         let flow = self.flows.get_mut(id)?;
-        let watched = flow.socket.as_ref().map(|socket| {
-            common.watch(socket, About::Tcp(id))
-        });
+        let watched = flow
+            .socket
+            .as_ref()
+            .map(|socket| common.watch(socket, About::Tcp(id)));
         if !matches!(watched, Some(Ok(()))) {
             self.remove(id);
             return None;
@@ -180,7 +181,15 @@ fn unreachable(common: &mut Common, guest: &dyn Guest, flow: &Flow, error: &io::
     quoted.extend(flow.key.remote.port().to_be_bytes());
     quoted.extend(flow.expected.wrapping_sub(1).to_be_bytes());
     let back = flow.route();
-    icmp::unreachable(common, guest, flow.pair, back, super::super::packet::TCP, &quoted, code);
+    icmp::unreachable(
+        common,
+        guest,
+        flow.pair,
+        back,
+        super::super::packet::TCP,
+        &quoted,
+        code,
+    );
 }
 
 /// Answers a segment that belongs to nothing.

@@ -5,9 +5,9 @@ use std::io;
 use super::super::common::Common;
 use super::super::packet::PSH;
 use super::super::slab::Id;
+use super::Tcp;
 use super::flow::{Flow, LAST, PLAIN, State};
 use super::time::timeout;
-use super::Tcp;
 use crate::network::{Delivery, Guest};
 
 /// Longest payload of a frame: what an IP packet of the longest length has behind its headers.

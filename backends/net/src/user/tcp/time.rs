@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use super::super::common::Common;
 use super::super::packet::ACK;
 use super::super::slab::Id;
-use super::flow::State;
 use super::Tcp;
+use super::flow::State;
 use crate::network::Guest;
 
 pub(super) type Nanos = u64;
