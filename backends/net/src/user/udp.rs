@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
 use super::addresses::{DNS_V4, DNS_V6, GATEWAY_V4, GUEST_V4, MTU};
 use super::common::{About, Common, Target};
 use super::frame::Route;
-use super::icmp::{self, Why};
+use super::icmp::{self, Undelivered, Why};
 use super::packet::{Datagram, ICMP, ICMP_V6, Packet, UDP};
 use super::slab::{Id, Slab};
 use crate::network::{Body, Delivery, Guest, Source};
@@ -450,17 +450,13 @@ fn prohibited(common: &mut Common, origin: &Origin<'_>, key: Key, quoted: &[u8])
     if key.guest.ip().is_unspecified() || key.remote.ip().is_multicast() {
         return;
     }
-    let back = route(key, origin.mac);
-    let why = Why::Prohibited;
-    icmp::unreachable(
-        common,
-        origin.guest,
-        origin.pair,
-        back,
-        key.protocol,
+    let what = Undelivered {
+        back: route(key, origin.mac),
+        protocol: key.protocol,
         quoted,
-        why,
-    );
+        why: Why::Prohibited,
+    };
+    icmp::unreachable(common, origin.guest, origin.pair, &what);
 }
 
 /// Tells the guest what the host said of its datagrams.
@@ -484,14 +480,11 @@ fn failed(common: &mut Common, guest: &dyn Guest, flow: &Flow, error: &io::Error
     }
     let ports = [flow.key.guest.port(), flow.key.remote.port(), 8, 0];
     let quoted = ports.map(u16::to_be_bytes).concat();
-    let back = route(flow.key, flow.mac);
-    icmp::unreachable(
-        common,
-        guest,
-        flow.pair,
-        back,
-        flow.key.protocol,
-        &quoted,
+    let what = Undelivered {
+        back: route(flow.key, flow.mac),
+        protocol: flow.key.protocol,
+        quoted: &quoted,
         why,
-    );
+    };
+    icmp::unreachable(common, guest, flow.pair, &what);
 }

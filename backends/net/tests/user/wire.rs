@@ -186,7 +186,7 @@ impl Guest for Wire {
             let mut frame = [head.bytes(), &bytes].concat();
             if let Some(partial) = head.offload.checksum {
                 let start = usize::from(partial.start);
-                let sum = Sum::default().add(&frame[start..]).finish();
+                let sum = Sum::default().with(&frame[start..]).finish();
                 let at = start + usize::from(partial.offset);
                 frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
             }
