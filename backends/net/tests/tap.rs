@@ -34,7 +34,9 @@ impl Interface {
 
 impl Drop for Interface {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["link", "delete", &self.0]).status();
+        let _ = Command::new("ip")
+            .args(["link", "delete", &self.0])
+            .status();
     }
 }
 

@@ -223,7 +223,7 @@ impl Source for Sent<'_> {
 
     fn sum(&self, length: usize) -> u16 {
         Sum::default()
-            .add(&self.0[..length.min(self.0.len())])
+            .with(&self.0[..length.min(self.0.len())])
             .folded()
     }
 
