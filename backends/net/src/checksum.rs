@@ -58,6 +58,11 @@ pub fn pseudo(source: IpAddr, destination: IpAddr, protocol: u8, length: usize) 
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
 mod tests {
     use super::*;
 

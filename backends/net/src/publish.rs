@@ -180,6 +180,11 @@ fn open_one(publish: &Publish, address: IpAddr) -> Result<Listener, Errno> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
 mod tests {
     use super::*;
 

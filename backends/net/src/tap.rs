@@ -162,17 +162,14 @@ impl Network for Tap {
             }
             guest.flush(server);
         }
-        // Whoever serves next is not woken by what was meant for this one, if it is the last.
-        if self.queues.len() == 1 {
-            let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-        }
     }
 
     fn wake(&self) {
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    fn reset(&self) {
+    fn begin(&self) {
+        // What was meant for those who served before.
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 }
