@@ -8,7 +8,7 @@ httpd -p 127.0.0.1:8000 -h www || fail "no httpd"
 # The machine waits for a line.
 mkfifo keys
 exec 3<>keys
-start only --net user --publish 127.0.0.1:8080:80 --allow-net all --allow-net host \
+start only --cpus 2 --net user --publish 127.0.0.1:8080:80 --allow-net all --allow-net host \
     --mac 02:00:00:00:00:0f <keys
 hear "guest: serving"
 grep -q "fetched $sum" said.only && echo "net: fetched intact"

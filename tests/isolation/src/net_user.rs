@@ -54,8 +54,8 @@ impl Sockets for Pairs {
         self.open(SocketType::DGRAM)
     }
 
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        vec![IpAddr::from([192, 0, 2, 1])]
+    fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
+        Ok(vec![IpAddr::from([192, 0, 2, 1])])
     }
 }
 

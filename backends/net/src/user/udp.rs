@@ -77,6 +77,7 @@ pub(super) struct Udp {
     ages: VecDeque<Id>,
     look: u64,
     next_port: u16,
+    most: usize,
 }
 
 /// Where a datagram came from.
@@ -87,6 +88,14 @@ pub(super) struct Origin<'a> {
 }
 
 impl Udp {
+    /// With at most so many flows.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most: most.clamp(1, FLOWS_MAX),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn publish(&mut self, socket: Arc<OwnedFd>, guest: u16, number: u32) {
         self.ports.push(Port {
             socket,
@@ -194,7 +203,7 @@ impl Udp {
 
     /// The oldest flow goes when there are too many.
     fn make_room(&mut self, common: &mut Common) {
-        while self.flows.len() >= FLOWS_MAX
+        while self.flows.len() >= self.most
             && let Some(id) = self.ages.pop_front()
         {
             common.counters.limited += 1;

@@ -35,6 +35,7 @@ pub(super) struct Tcp {
     delayed: VecDeque<(u64, Id)>,
     timers: BinaryHeap<Reverse<(u64, Id)>>,
     half_open: usize,
+    most: usize,
     secret: RandomState,
     /// Where the search for a free port goes on.
     next_port: u16,
@@ -51,13 +52,21 @@ pub(super) struct Arrival<'a> {
 }
 
 impl Tcp {
+    /// With at most so many connections.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most: most.min(FLOWS_MAX),
+            ..Self::default()
+        }
+    }
+
     /// Connections that there are.
     pub(super) fn len(&self) -> usize {
         self.flows.len()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.flows.len() >= FLOWS_MAX || self.half_open >= HALF_OPEN_MAX
+        self.flows.len() >= self.most || self.half_open >= HALF_OPEN_MAX
     }
 
     /// Has it looked at when something is sent next.
