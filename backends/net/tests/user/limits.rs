@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use backend_net::user::Options;
 use backend_net::user::addresses::GATEWAY_V4;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use smoltcp::socket::tcp::{Socket, State};
@@ -231,4 +232,44 @@ fn small_requests_are_answered() {
     let native = f64::from(count) / start.elapsed().as_secs_f64();
     let frames = peer.user.counters();
     println!("{rate:.0} requests/s, {native:.0} without a guest; {frames:?}");
+}
+
+#[test]
+fn a_storm_of_callers_is_answered() {
+    const CALLERS: usize = 8;
+    const CALLS: usize = 500;
+    let publish = backend_net::Publish {
+        address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+        host: 0,
+        guest: 80,
+        udp: false,
+    };
+    let listeners = backend_net::listen_on(&[publish]).unwrap();
+    let address = listeners[0].address().unwrap();
+    let options = Options {
+        listeners,
+        ..Options::default()
+    };
+    let mut peer = Peer::new(options, Faults::default());
+    let start = Instant::now();
+    // Nobody listens in the guest, which resets each.
+    let callers = (0..CALLERS).map(|_| {
+        thread::spawn(move || {
+            for _ in 0..CALLS {
+                let mut stream = TcpStream::connect(address).unwrap();
+                assert!(!matches!(stream.read(&mut [0]), Ok(1..)));
+            }
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    while !callers.iter().all(|caller| caller.is_finished()) {
+        peer.step();
+    }
+    for caller in callers {
+        caller.join().unwrap();
+    }
+    let rate = (CALLERS * CALLS) as f64 / start.elapsed().as_secs_f64();
+    println!("{rate:.0} callers/s");
+    assert_eq!(peer.user.counters().connections, (CALLERS * CALLS) as u64);
+    assert_eq!(peer.user.connections(), 0);
 }
