@@ -1,12 +1,13 @@
 //! TCP: connections of the guest, each with a socket of the host.
 //!
-//! `flow` is one connection, `open` its beginning, `input` what the guest's segments do to it,
+//! `flow` is one connection, `stamp` a header of its segments, `open` its beginning, `input` what the guest's segments do to it,
 //! `output` what is sent to the guest, `time` what happens when nothing happens.
 
 mod flow;
 mod input;
 mod open;
 mod output;
+mod stamp;
 mod time;
 
 pub(super) use time::DELAY;
@@ -20,7 +21,8 @@ use super::packet::{ACK, Packet, RST, Segment};
 use super::slab::{Id, Slab};
 use super::sockets;
 use crate::network::{Guest, Source};
-use flow::{Flow, Key, Stamp, State};
+use flow::{Flow, Key, State};
+use stamp::Stamp;
 
 /// Connections at once, and those among them that are not yet open.
 const FLOWS_MAX: usize = 16_384;
