@@ -42,6 +42,25 @@ pub struct Counters {
     pub connections: u64,
 }
 
+impl Counters {
+    /// All of them, by name.
+    pub(super) fn list(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("frames_from_guest", self.from_guest),
+            ("frames_to_guest", self.to_guest),
+            ("malformed", self.malformed),
+            ("bad_checksums", self.checksum),
+            ("fragments", self.fragments),
+            ("out_of_order", self.out_of_order),
+            ("retransmitted", self.retransmitted),
+            ("denied", self.denied),
+            ("limited", self.limited),
+            ("lost", self.lost),
+            ("connections", self.connections),
+        ]
+    }
+}
+
 /// What an event of the host is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {

@@ -256,4 +256,8 @@ impl Network for User {
         // A counter that is full wakes as well.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
+
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.counters().list()
+    }
 }
