@@ -236,7 +236,7 @@ impl Stack {
                 Ok((stream, caller)) => {
                     let caller = caller.and_then(|caller| SocketAddr::try_from(caller).ok());
                     let caller = caller.unwrap_or(SocketAddr::from(([0; 4], 0)));
-                    // It was set for those who listen in vain on a connection half closed.
+                    // Small answers go at once, as those of flows that the guest began.
                     let _ = rustix::net::sockopt::set_tcp_nodelay(&stream, true);
                     self.tcp
                         .call_in(&mut self.common, guest, (stream, caller), port);

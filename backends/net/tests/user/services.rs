@@ -148,25 +148,36 @@ fn the_hosts_own_addresses_are_the_host() {
     }
 }
 
-#[test]
-fn a_forbidden_datagram_is_answered_by_a_message() {
-    let mut peer = Peer::new(Options::default(), Faults::default());
+/// The kind and the code of the message that comes for a datagram.
+fn message_for(options: Options, to: SocketAddr) -> (u8, u8) {
+    let mut peer = Peer::new(options, Faults::default());
     let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 4], vec![0; 4000]);
     let mut messages = icmp::Socket::new(buffer(), buffer());
     messages.bind(icmp::Endpoint::Udp(5000.into())).unwrap();
     let messages = peer.sockets.add(messages);
     let handle = datagrams(&mut peer, 5000);
-    let to = IpEndpoint::new(IpAddress::v4(169, 254, 1, 1), 99);
-    peer.sockets
-        .get_mut::<udp::Socket<'_>>(handle)
-        .send_slice(b"x", to)
-        .unwrap();
-    let code = peer.until("a message", |sockets, _| {
+    let socket = peer.sockets.get_mut::<udp::Socket<'_>>(handle);
+    socket.send_slice(b"x", IpEndpoint::from(to)).unwrap();
+    peer.until("a message", |sockets, _| {
         let (bytes, _) = sockets.get_mut::<icmp::Socket<'_>>(messages).recv().ok()?;
         let packet = Icmpv4Packet::new_checked(bytes).unwrap();
         Some((u8::from(packet.msg_type()), packet.msg_code()))
-    });
-    assert_eq!(code, (3, 13));
+    })
+}
+
+#[test]
+fn a_forbidden_datagram_is_answered_by_a_message() {
+    let to = SocketAddr::from(([169, 254, 1, 1], 99));
+    assert_eq!(message_for(Options::default(), to), (3, 13));
+}
+
+#[test]
+fn a_datagram_for_a_closed_port_is_answered_by_a_message() {
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let to = SocketAddr::from((GATEWAY_V4, port));
+    assert_eq!(message_for(with_host(), to), (3, 3));
 }
 
 #[test]
