@@ -75,9 +75,9 @@ impl FromStr for Mac {
                 Self(GUEST_MAC)
             )
         };
-        let byte = |part: &str| match part.len() {
-            2 => u8::from_str_radix(part, 16).ok(),
-            _ => None,
+        let byte = |part: &str| {
+            let is_hex = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+            is_hex.then(|| u8::from_str_radix(part, 16).ok())?
         };
         let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
         let bytes: Option<[u8; 6]> = bytes.and_then(|bytes| bytes.try_into().ok());

@@ -95,7 +95,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     for (number, service) in (CONSOLE..).zip(services) {
         threads.device(number, service)?;
     }
-    if let Some(network) = network {
+    if let Some(network) = network.clone() {
         threads.network(network_number(options), options.network.mac, network)?;
     }
     threads.start("signals", move || signals::forward(&held, &line))?;
@@ -111,6 +111,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
         times,
         exits: vcpu.exits(),
         engine: engine.name(),
+        network: network.map_or(Vec::new(), |network| network.counts()),
     };
     finish(options, machine.as_ref(), outcome)
 }
@@ -122,6 +123,7 @@ struct Outcome {
     times: [u64; 3],
     exits: Vec<(String, u64)>,
     engine: &'static str,
+    network: Vec<(&'static str, u64)>,
 }
 
 /// Memory for the kernel's own use beyond what the program was promised.
@@ -187,6 +189,7 @@ fn finish(options: &RunOptions, machine: &dyn Machine, outcome: Outcome) -> Resu
         let measured = Measured {
             engine: outcome.engine,
             exits: outcome.exits,
+            network: outcome.network,
             started,
             released,
             ended,

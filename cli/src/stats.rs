@@ -20,6 +20,8 @@ pub(crate) struct Measured {
     pub(crate) exit_status: u8,
     /// The engine's counters.
     pub(crate) exits: Vec<(String, u64)>,
+    /// The network's counters.
+    pub(crate) network: Vec<(&'static str, u64)>,
 }
 
 /// Writes the measurements to a file, or to stderr for `-`.
@@ -34,11 +36,13 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
     let main = micros(host::cpu::tsc()).map(|since| now.saturating_sub(since));
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let first = count(&page.first_instruction_tsc);
-    let exits: serde_json::Map<String, serde_json::Value> = measured
-        .exits
-        .iter()
-        .map(|(name, count)| (name.clone(), json!(count)))
-        .collect();
+    let exits = object(
+        measured
+            .exits
+            .iter()
+            .map(|(name, count)| (name.as_str(), *count)),
+    );
+    let network = object(measured.network.iter().copied());
     let value = json!({
         "version": 1,
         "engine": measured.engine,
@@ -62,6 +66,7 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
         "file_requests": count(&page.requests),
         "missing_layers": measured.missing,
         "exits": exits,
+        "network": network,
     });
     let text = format!("{value:#}\n");
     if to == Path::new("-") {
@@ -75,4 +80,9 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
             "give --stats a file that can be written",
         )
     })
+}
+
+fn object<'n>(counts: impl Iterator<Item = (&'n str, u64)>) -> serde_json::Value {
+    let fields = counts.map(|(name, count)| (name.to_owned(), json!(count)));
+    serde_json::Value::Object(fields.collect())
 }

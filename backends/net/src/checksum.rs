@@ -9,7 +9,7 @@ pub struct Sum(u64);
 impl Sum {
     /// Adds bytes.
     #[must_use]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn with(self, bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<4>();
         let mut sum = words.iter().fold(self.0, |sum, word| {
             sum.wrapping_add(u64::from(u32::from_be_bytes(*word)))
@@ -49,15 +49,20 @@ impl Sum {
 #[must_use]
 pub fn pseudo(source: IpAddr, destination: IpAddr, protocol: u8, length: usize) -> Sum {
     let of = |sum: Sum, address: IpAddr| match address {
-        IpAddr::V4(address) => sum.add(&address.octets()),
-        IpAddr::V6(address) => sum.add(&address.octets()),
+        IpAddr::V4(address) => sum.with(&address.octets()),
+        IpAddr::V6(address) => sum.with(&address.octets()),
     };
     let sum = of(of(Sum::default(), source), destination);
-    sum.add(&(length as u32).to_be_bytes())
+    sum.with(&(length as u32).to_be_bytes())
         .add_word(u16::from(protocol))
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
 mod tests {
     use super::*;
 
@@ -65,14 +70,14 @@ mod tests {
     #[test]
     fn the_example_of_the_standard() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-        assert_eq!(Sum::default().add(&bytes).folded(), 0xddf2);
-        let pieces = Sum::default().add(&bytes[..2]).add(&bytes[2..]);
+        assert_eq!(Sum::default().with(&bytes).folded(), 0xddf2);
+        let pieces = Sum::default().with(&bytes[..2]).with(&bytes[2..]);
         assert_eq!(pieces.folded(), 0xddf2);
     }
 
     #[test]
     fn an_odd_end_counts_as_if_followed_by_zero() {
-        let sum = |bytes: &[u8]| Sum::default().add(bytes).folded();
+        let sum = |bytes: &[u8]| Sum::default().with(bytes).folded();
         assert_eq!(sum(&[1, 2, 3]), sum(&[1, 2, 3, 0]));
         assert_eq!(sum(&[1, 2, 3, 4, 5]), sum(&[1, 2, 3, 4, 5, 0]));
     }

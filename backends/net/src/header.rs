@@ -65,6 +65,11 @@ pub fn encode(offload: Offload, buffers: u16) -> [u8; HEADER] {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
 mod tests {
     use super::*;
 

@@ -234,6 +234,12 @@ pub trait Network: Send + Sync + Debug {
     /// Makes every [`Network::serve`] look at its flag.
     fn wake(&self);
 
-    /// The guest starts afresh: it knows nothing of what was.
-    fn reset(&self) {}
+    /// What it has counted, by its own names.
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    /// [`Network::serve`] is about to be called, on all its threads; none runs yet. What was
+    /// open before stays so: the guest may have been stopped only to be looked at.
+    fn begin(&self) {}
 }

@@ -67,7 +67,8 @@ impl FromStr for Publish {
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
-    let port = text.parse().ok().filter(|port| *port != 0);
+    let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| *port != 0 && is_number);
     port.ok_or_else(|| format!("'{text}' is no port from 1 to 65535 ({USAGE})"))
 }
 
@@ -180,6 +181,11 @@ fn open_one(publish: &Publish, address: IpAddr) -> Result<Listener, Errno> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
 mod tests {
     use super::*;
 
@@ -216,6 +222,7 @@ mod tests {
             "[1.2.3.4]:80:80",
             "1:2:3:4",
             "-1:80",
+            "+1:80",
         ] {
             assert!(text.parse::<Publish>().is_err(), "{text}");
         }

@@ -31,6 +31,11 @@ fn parse(text: &str) -> Vec<SocketAddr> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
 mod tests {
     use super::*;
 

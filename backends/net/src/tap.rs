@@ -12,13 +12,20 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use crate::header::{HEADER, decode, encode};
 use crate::network::{Abilities, Body, Delivery, FRAME_MAX, Guest, Head, Network, Offload, Source};
 
-/// What the reader completes: checksums, TCP over IPv4 and IPv6, congestion marks (`TUN_F_*`).
-const OFFLOADS: [(u32, fn(Abilities) -> bool); 4] = [
-    (1, |abilities| abilities.checksum),
-    (2, |abilities| abilities.segments_v4),
-    (4, |abilities| abilities.segments_v6),
-    (8, |abilities| abilities.ecn),
-];
+/// What the reader completes, in the host's bits (`TUN_F_*`): checksums, TCP over IPv4 and IPv6,
+/// congestion marks. Without checksums there can be no segments.
+fn offload_bits(abilities: Abilities) -> u32 {
+    if !abilities.checksum {
+        return 0;
+    }
+    let has = [
+        true,
+        abilities.segments_v4,
+        abilities.segments_v6,
+        abilities.ecn,
+    ];
+    (0..).zip(has).map(|(bit, has)| u32::from(has) << bit).sum()
+}
 
 /// An interface cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -136,11 +143,7 @@ impl Network for Tap {
         let Some(queue) = self.queue(server) else {
             return;
         };
-        let abilities = guest.abilities();
-        let chosen = OFFLOADS.iter().filter(|(_, has)| has(abilities));
-        let bits = chosen.fold(0, |bits, (bit, _)| bits | bit);
-        // Without checksums there can be no segments.
-        let bits = if abilities.checksum { bits } else { 0 };
+        let bits = offload_bits(guest.abilities());
         let _ = set_tap_offload(queue.as_fd(), bits);
         let mut frame = vec![0; HEADER + FRAME_MAX];
         while !stop.load(Ordering::Acquire) {
@@ -159,17 +162,14 @@ impl Network for Tap {
             }
             guest.flush(server);
         }
-        // Whoever serves next is not woken by what was meant for this one, if it is the last.
-        if self.queues.len() == 1 {
-            let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-        }
     }
 
     fn wake(&self) {
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    fn reset(&self) {
+    fn begin(&self) {
+        // What was meant for those who served before.
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 }

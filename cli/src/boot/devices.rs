@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use backend_block::{Disk, Format, Options};
 use backend_fs::{Access, DirectoryService, Export, Limits, Locks, Owner};
-use backend_net::Network;
 use device_virtio::block::{Block, THREADS};
 use device_virtio::fs::FileSystem;
 use device_virtio::net::{Config, Net};
@@ -23,7 +22,7 @@ const PAIRS_MAX: u32 = 8;
 pub(super) struct Devices {
     disks: Vec<Arc<dyn Disk>>,
     volumes: Vec<(String, DirectoryService)>,
-    network: Option<(Arc<dyn Network>, Config)>,
+    network: Option<Net>,
 }
 
 /// The disks of a machine.
@@ -55,8 +54,8 @@ impl Devices {
             let system = FileSystem::new(&tag, Box::new(service));
             board.plug(Box::new(system), memory)?;
         }
-        if let Some((network, config)) = self.network {
-            board.plug(Box::new(Net::new(network, config)), memory)?;
+        if let Some(network) = self.network {
+            board.plug(Box::new(network), memory)?;
         }
         Ok(Disks(self.disks))
     }
@@ -74,11 +73,11 @@ impl Disks {
     }
 }
 
-fn open_network(options: &BootOptions) -> Result<Option<(Arc<dyn Network>, Config)>, Failure> {
+fn open_network(options: &BootOptions) -> Result<Option<Net>, Failure> {
     let pairs = options.cpus.min(PAIRS_MAX) as u16;
     let network = options.network.open(usize::from(pairs))?;
     let mac = options.network.mac.0;
-    Ok(network.map(|network| (network, Config { mac, pairs })))
+    Ok(network.map(|network| Net::new(network, Config { mac, pairs })))
 }
 
 fn open_disk(option: &DiskOption) -> Result<Arc<dyn Disk>, Failure> {

@@ -14,7 +14,7 @@ udhcpc -i eth0 -q -n -s /bin/configure || echo "guest: no address"
 echo "guest: mtu $(cat /sys/class/net/eth0/mtu)"
 ping -c 1 -W 5 10.0.2.2 >/dev/null && echo "guest: the gateway is there"
 wget -q -O /srv/copy http://10.0.2.2:8000/file && echo "guest: fetched $(sha256sum </srv/copy)"
-wget -q -O /dev/null -T 20 http://10.0.2.2:8001/ 2>&1 | grep -q refused && echo "guest: refused"
+nc -w 20 10.0.2.2 8001 </dev/null 2>&1 | grep -q refused && echo "guest: refused"
 nc -w 20 169.254.169.254 80 </dev/null 2>&1 | grep -q refused && echo "guest: no metadata"
 httpd -p 80 -h /srv && echo "guest: serving"
 read -r line

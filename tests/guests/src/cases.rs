@@ -91,12 +91,12 @@ const FILES: &[&str] = &[
 const ONE: &[&str] = &["--no-reboot"];
 const TWO: &[&str] = &["--no-reboot", "--cpus", "2"];
 const SEES_ONE: &[&str] = &[
-    "guest: 1 processors, 2 functions",
+    "guest: 1 processors, 3 functions",
     "guest: clock",
     "acpi_pm",
 ];
 const SEES_TWO: &[&str] = &[
-    "guest: 2 processors, 2 functions",
+    "guest: 2 processors, 3 functions",
     "guest: clock",
     "acpi_pm",
 ];

@@ -54,8 +54,8 @@ impl Sockets for Pairs {
         self.open(SocketType::DGRAM)
     }
 
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        vec![IpAddr::from([192, 0, 2, 1])]
+    fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
+        Ok(vec![IpAddr::from([192, 0, 2, 1])])
     }
 }
 
@@ -223,7 +223,7 @@ fn frame(script: &mut Script<'_>, shape: u8, heard: Heard) -> Vec<u8> {
         0x45, 0, high, low, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 2, 15,
     ];
     header.extend(destination);
-    let sum = backend_net::checksum::Sum::default().add(&header).finish();
+    let sum = backend_net::checksum::Sum::default().with(&header).finish();
     header[10..12].copy_from_slice(&sum.to_be_bytes());
     frame.extend(header);
     frame.extend(body);

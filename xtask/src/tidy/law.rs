@@ -82,7 +82,13 @@ const LAW: &[Rule] = &[
     },
     Rule {
         from: "devices/*",
-        may_use: &["machine/*", "devices/pci", "backends/fs", "backends/block"],
+        may_use: &[
+            "machine/*",
+            "devices/pci",
+            "backends/fs",
+            "backends/block",
+            "backends/net",
+        ],
     },
     Rule {
         from: "backends/block",

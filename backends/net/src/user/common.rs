@@ -42,6 +42,25 @@ pub struct Counters {
     pub connections: u64,
 }
 
+impl Counters {
+    /// All of them, by name.
+    pub(super) fn list(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("frames_from_guest", self.from_guest),
+            ("frames_to_guest", self.to_guest),
+            ("malformed", self.malformed),
+            ("bad_checksums", self.checksum),
+            ("fragments", self.fragments),
+            ("out_of_order", self.out_of_order),
+            ("retransmitted", self.retransmitted),
+            ("denied", self.denied),
+            ("limited", self.limited),
+            ("lost", self.lost),
+            ("connections", self.connections),
+        ]
+    }
+}
+
 /// What an event of the host is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
@@ -87,7 +106,8 @@ pub(super) struct Common {
     pub(super) counters: Counters,
     /// When this was entered.
     pub(super) now: u64,
-    own: Vec<IpAddr>,
+    /// The host's own addresses; while nobody knows them, nothing is allowed.
+    own: Option<Vec<IpAddr>>,
     own_until: u64,
 }
 
@@ -115,7 +135,7 @@ impl Common {
             mac,
             counters: Counters::default(),
             now: 0,
-            own: Vec::new(),
+            own: None,
             own_until: 0,
         }
     }
@@ -129,7 +149,9 @@ impl Common {
             }
             Place::Elsewhere => {
                 self.refresh_own();
-                self.policy.allows(to.ip(), &self.own).then_some(to)
+                let own = self.own.as_ref();
+                let allowed = own.is_some_and(|own| self.policy.allows(to.ip(), own));
+                allowed.then_some(to)
             }
             _ => None,
         };
@@ -149,7 +171,9 @@ impl Common {
 
     fn refresh_own(&mut self) {
         if self.now >= self.own_until {
-            self.own = self.sockets.own_addresses();
+            if let Ok(own) = self.sockets.own_addresses() {
+                self.own = Some(own);
+            }
             self.own_until = self.now + OWN_BELIEVED;
         }
     }

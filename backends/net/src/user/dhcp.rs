@@ -120,6 +120,11 @@ fn push(reply: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
 mod tests {
     use super::*;
 

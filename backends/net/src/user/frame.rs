@@ -46,7 +46,7 @@ impl Route {
                 let mut header = [0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0];
                 header[2..4].copy_from_slice(&total.to_be_bytes());
                 let addresses = [octets(source), octets(destination)].concat();
-                let sum = Sum::default().add(&header).add(&addresses).finish();
+                let sum = Sum::default().with(&header).with(&addresses).finish();
                 header[10..12].copy_from_slice(&sum.to_be_bytes());
                 head.push(&header);
                 head.push(&addresses);
@@ -90,7 +90,7 @@ impl Route {
         if let Some(field) = message.get_mut(2..4) {
             field.fill(0);
         }
-        let sum = sum.add(message).finish();
+        let sum = sum.with(message).finish();
         if let Some(field) = message.get_mut(2..4) {
             field.copy_from_slice(&sum.to_be_bytes());
         }

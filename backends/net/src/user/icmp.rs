@@ -35,35 +35,40 @@ impl Why {
     }
 }
 
-/// Tells the guest that what it sent the other way along `back` was not delivered. `quoted` is
-/// what the packet's payload began with.
+/// What was not delivered.
+pub(super) struct Undelivered<'q> {
+    /// The way back to who sent it.
+    pub(super) back: Route,
+    pub(super) protocol: u8,
+    /// What the packet's payload began with.
+    pub(super) quoted: &'q [u8],
+    pub(super) why: Why,
+}
+
+/// Tells the guest that something that it sent was not delivered.
 pub(super) fn unreachable(
     common: &mut Common,
     guest: &dyn Guest,
     pair: usize,
-    back: Route,
-    protocol: u8,
-    quoted: &[u8],
-    why: Why,
+    what: &Undelivered<'_>,
 ) {
+    let Undelivered {
+        back, quoted, why, ..
+    } = what;
     let there = Route {
         source: back.destination,
         destination: back.source,
-        ..back
+        ..*back
     };
-    let header = there.start(protocol, quoted.len());
+    let header = there.start(what.protocol, quoted.len());
     let first = match back.source {
         std::net::IpAddr::V4(_) => [3, why.code_v4()],
         std::net::IpAddr::V6(_) => [1, why.code_v6()],
     };
     let mut message = [&first[..], &[0; 6]].concat();
-    message.extend(
-        header
-            .bytes()
-            .get(super::packet::ETHERNET..)
-            .unwrap_or_default(),
-    );
-    message.extend(quoted);
+    let header = header.bytes().get(super::packet::ETHERNET..);
+    message.extend(header.unwrap_or_default());
+    message.extend(*quoted);
     let head = back.icmp(&mut message);
     common.say(guest, pair, head, &message);
 }
@@ -103,7 +108,7 @@ pub(super) fn set_identifier(message: &mut [u8], identifier: u16) {
     if let Some(field) = message.get_mut(2..4) {
         field.fill(0);
     }
-    let sum = Sum::default().add(message).finish();
+    let sum = Sum::default().with(message).finish();
     if let Some(field) = message.get_mut(2..4) {
         field.copy_from_slice(&sum.to_be_bytes());
     }

@@ -118,6 +118,11 @@ impl User {
         self.stack().tcp.len()
     }
 
+    /// Ends all flows. Published ports stay.
+    pub fn reset(&self) {
+        self.stack().reset();
+    }
+
     fn now(&self) -> u64 {
         let now = clock_gettime(ClockId::Monotonic);
         let later = self.later.load(Ordering::Relaxed);
@@ -252,7 +257,7 @@ impl Network for User {
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    fn reset(&self) {
-        self.stack().reset();
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.counters().list()
     }
 }

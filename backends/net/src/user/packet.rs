@@ -83,7 +83,7 @@ pub(super) fn v4(front: &Front, frame: usize) -> Result<Packet, Bad> {
     let (true, true, Some(whole)) = (is_v4, header >= 20, whole) else {
         return Err(Bad::Malformed);
     };
-    if Sum::default().add(whole).folded() != 0xffff {
+    if Sum::default().with(whole).folded() != 0xffff {
         return Err(Bad::Checksum);
     }
     let total = usize::from(front.word(ETHERNET + 2).ok_or(Bad::Malformed)?);
@@ -138,7 +138,7 @@ impl Packet {
         };
         // The sum of the frame begins with Ethernet's and IP's headers, of even length.
         let before = front.bytes().get(..self.start).unwrap_or_default();
-        let before = Sum::default().add(before).folded();
+        let before = Sum::default().with(before).folded();
         let sum = pseudo.add_word(frame.sum(self.start + self.length));
         sum.add_word(!before).folded() == 0xffff
     }

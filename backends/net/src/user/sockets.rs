@@ -31,7 +31,10 @@ pub trait Sockets: Send {
     fn echo(&self, to: IpAddr) -> io::Result<OwnedFd>;
 
     /// The host's own addresses.
-    fn own_addresses(&self) -> Vec<IpAddr>;
+    ///
+    /// # Errors
+    /// The host's.
+    fn own_addresses(&self) -> io::Result<Vec<IpAddr>>;
 }
 
 /// The host's.
@@ -75,16 +78,13 @@ impl Sockets for HostSockets {
         open(SocketAddr::new(to, 0), SocketType::DGRAM, Some(protocol))
     }
 
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        let Ok(interfaces) = getifaddrs() else {
-            return Vec::new();
-        };
-        let addresses = interfaces.filter_map(|interface| interface.address);
+    fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
+        let addresses = getifaddrs()?.filter_map(|interface| interface.address);
         let own = addresses.filter_map(|address| {
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
             v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
         });
-        own.collect()
+        Ok(own.collect())
     }
 }
 

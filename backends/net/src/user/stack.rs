@@ -45,7 +45,9 @@ impl Stack {
     ) -> io::Result<Self> {
         let mac = options.mac.unwrap_or(GUEST_MAC);
         let common = Common::new(epoll, sockets, options.policy, options.resolvers, mac);
-        let mut udp = Udp::default();
+        // The rest of the descriptors is for others.
+        let descriptors = descriptors();
+        let mut udp = Udp::new(descriptors / 8);
         let mut doors = Vec::new();
         for (number, listener) in (0..).zip(options.listeners) {
             common.watch(&listener.socket, About::Listener(number))?;
@@ -61,7 +63,7 @@ impl Stack {
         }
         Ok(Self {
             common,
-            tcp: Tcp::default(),
+            tcp: Tcp::new(descriptors / 8 * 5),
             udp,
             doors,
             waiting: Vec::new(),
@@ -234,7 +236,7 @@ impl Stack {
                 Ok((stream, caller)) => {
                     let caller = caller.and_then(|caller| SocketAddr::try_from(caller).ok());
                     let caller = caller.unwrap_or(SocketAddr::from(([0; 4], 0)));
-                    // It was set for those who listen in vain on a connection half closed.
+                    // Small answers go at once, as those of flows that the guest began.
                     let _ = rustix::net::sockopt::set_tcp_nodelay(&stream, true);
                     self.tcp
                         .call_in(&mut self.common, guest, (stream, caller), port);
@@ -273,6 +275,13 @@ impl Stack {
         self.tcp.clear();
         self.udp.clear();
     }
+}
+
+/// How many this process may have.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = limit.current.unwrap_or(u64::MAX);
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// Whether it has no checksum to look at: none is made for UDP over IPv4 that says zero, and

@@ -11,7 +11,7 @@ use backend_net::user::addresses::{
     GATEWAY_V4, GATEWAY_V6, GUEST_MAC, GUEST_V4, GUEST_V6, MTU, PREFIX_V4,
 };
 use backend_net::{Abilities, Allowed, Network, Offload, Policy, User};
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant as Time;
@@ -27,6 +27,13 @@ pub(crate) struct Phy {
     user: Arc<User>,
     lane: Lane,
     sent: bool,
+}
+
+impl Phy {
+    /// Bytes of frames that came so far.
+    pub(crate) fn delivered(&self) -> usize {
+        self.wire.delivered.load(Ordering::Relaxed)
+    }
 }
 
 impl Device for Phy {
@@ -157,11 +164,11 @@ impl Peer {
     ) -> R {
         let start = Instant::now();
         loop {
-            self.step();
             if let Some(result) = done(&mut self.sockets, &mut self.interface) {
-                self.step();
+                self.poll();
                 return result;
             }
+            self.step();
             let counters = self.user.counters();
             assert!(
                 start.elapsed() < PATIENCE,
@@ -172,13 +179,20 @@ impl Peer {
 
     /// Serves what is there; waits a little when there was nothing.
     pub(crate) fn step(&mut self) {
-        let now = Time::from_micros(self.start.elapsed().as_micros() as i64);
-        self.interface.poll(now, &mut self.phy, &mut self.sockets);
-        if std::mem::take(&mut self.phy.sent) {
-            self.user.transmitted(0, self.phy.wire.as_ref());
-        } else {
+        if !self.poll() {
             self.phy.wire.wait(Duration::from_micros(300));
         }
+    }
+
+    /// Serves what is there; whether there was something.
+    fn poll(&mut self) -> bool {
+        let now = Time::from_micros(self.start.elapsed().as_micros() as i64);
+        let polled = self.interface.poll(now, &mut self.phy, &mut self.sockets);
+        let sent = std::mem::take(&mut self.phy.sent);
+        if sent {
+            self.user.transmitted(0, self.phy.wire.as_ref());
+        }
+        sent || polled == PollResult::SocketStateChanged
     }
 
     pub(crate) fn socket(&mut self, buffer: usize) -> SocketHandle {

@@ -10,7 +10,7 @@ use backend_net::user::addresses::{DNS_V4, GATEWAY_V4, GATEWAY_V6, GUEST_MAC, GU
 use backend_net::{Allowed, Policy, Publish, listen_on};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::{dhcpv4, icmp, tcp, udp};
-use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpAddress, IpEndpoint, Ipv4Address};
+use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpAddress, IpEndpoint};
 
 use crate::peer::{Peer, with_host};
 use crate::wire::Faults;
@@ -120,25 +120,64 @@ fn the_host_is_not_reached_unless_allowed() {
     assert_eq!(outcome(&mut peer, handle), tcp::State::Established);
 }
 
+/// An address of this host that others could call.
+fn own_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("198.51.100.1:9").ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) if !address.is_loopback() => Some(address),
+        _ => None,
+    }
+}
+
 #[test]
-fn a_forbidden_datagram_is_answered_by_a_message() {
-    let mut peer = Peer::new(Options::default(), Faults::default());
+fn the_hosts_own_addresses_are_the_host() {
+    let Some(own) = own_address() else {
+        eprintln!("SKIPPED: this host has no address but the loopback");
+        return;
+    };
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for (options, expected) in [
+        (Options::default(), tcp::State::Closed),
+        (with_host(), tcp::State::Established),
+    ] {
+        let mut peer = Peer::new(options, Faults::default());
+        let handle = peer.call((own, port), 40_000, 1000);
+        assert_eq!(outcome(&mut peer, handle), expected);
+    }
+}
+
+/// The kind and the code of the message that comes for a datagram.
+fn message_for(options: Options, to: SocketAddr) -> (u8, u8) {
+    let mut peer = Peer::new(options, Faults::default());
     let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 4], vec![0; 4000]);
     let mut messages = icmp::Socket::new(buffer(), buffer());
     messages.bind(icmp::Endpoint::Udp(5000.into())).unwrap();
     let messages = peer.sockets.add(messages);
     let handle = datagrams(&mut peer, 5000);
-    let to = IpEndpoint::new(IpAddress::v4(169, 254, 1, 1), 99);
-    peer.sockets
-        .get_mut::<udp::Socket<'_>>(handle)
-        .send_slice(b"x", to)
-        .unwrap();
-    let code = peer.until("a message", |sockets, _| {
+    let socket = peer.sockets.get_mut::<udp::Socket<'_>>(handle);
+    socket.send_slice(b"x", IpEndpoint::from(to)).unwrap();
+    peer.until("a message", |sockets, _| {
         let (bytes, _) = sockets.get_mut::<icmp::Socket<'_>>(messages).recv().ok()?;
         let packet = Icmpv4Packet::new_checked(bytes).unwrap();
         Some((u8::from(packet.msg_type()), packet.msg_code()))
-    });
-    assert_eq!(code, (3, 13));
+    })
+}
+
+#[test]
+fn a_forbidden_datagram_is_answered_by_a_message() {
+    let to = SocketAddr::from(([169, 254, 1, 1], 99));
+    assert_eq!(message_for(Options::default(), to), (3, 13));
+}
+
+#[test]
+fn a_datagram_for_a_closed_port_is_answered_by_a_message() {
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let to = SocketAddr::from((GATEWAY_V4, port));
+    assert_eq!(message_for(with_host(), to), (3, 3));
 }
 
 #[test]
@@ -185,8 +224,8 @@ fn an_address_is_given() {
         match sockets.get_mut::<dhcpv4::Socket<'_>>(handle).poll() {
             Some(dhcpv4::Event::Configured(config)) => {
                 assert_eq!(config.address.to_string(), format!("{GUEST_V4}/24"));
-                assert_eq!(config.router, Some(Ipv4Address::from(GATEWAY_V4)));
-                assert_eq!(config.dns_servers.to_vec(), [Ipv4Address::from(DNS_V4)]);
+                assert_eq!(config.router, Some(GATEWAY_V4));
+                assert_eq!(config.dns_servers.to_vec(), [DNS_V4]);
                 Some(())
             }
             _ => None,

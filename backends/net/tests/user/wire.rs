@@ -97,7 +97,7 @@ pub(crate) struct Wire {
     queue: Mutex<Queue>,
     arrived: Condvar,
     abilities: Abilities,
-    /// The most bytes that ever waited.
+    /// Bytes of frames for the peer.
     pub(crate) delivered: AtomicUsize,
 }
 
@@ -186,7 +186,7 @@ impl Guest for Wire {
             let mut frame = [head.bytes(), &bytes].concat();
             if let Some(partial) = head.offload.checksum {
                 let start = usize::from(partial.start);
-                let sum = Sum::default().add(&frame[start..]).finish();
+                let sum = Sum::default().with(&frame[start..]).finish();
                 let at = start + usize::from(partial.offset);
                 frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
             }
@@ -223,7 +223,7 @@ impl Source for Sent<'_> {
 
     fn sum(&self, length: usize) -> u16 {
         Sum::default()
-            .add(&self.0[..length.min(self.0.len())])
+            .with(&self.0[..length.min(self.0.len())])
             .folded()
     }
 

@@ -34,7 +34,6 @@ pub struct Net {
     /// Threads that wait for the host, and what ends them.
     servers: Vec<JoinHandle<()>>,
     ends: Arc<AtomicBool>,
-    is_used: bool,
 }
 
 impl fmt::Debug for Net {
@@ -59,7 +58,6 @@ impl Net {
             link: None,
             servers: Vec::new(),
             ends: Arc::default(),
-            is_used: false,
         }
     }
 
@@ -118,6 +116,7 @@ impl Net {
 
     fn start_servers(&mut self, link: &Arc<Link>) -> io::Result<()> {
         self.ends.store(false, Ordering::Release);
+        self.network.begin();
         let most = usize::from(self.pairs);
         for server in 0..self.network.servers().min(most) {
             let (link, ends) = (Arc::clone(link), Arc::clone(&self.ends));
@@ -155,11 +154,6 @@ impl VirtioDevice for Net {
     }
 
     fn activate(&mut self, activation: Activation) -> io::Result<()> {
-        if self.is_used {
-            // A driver that starts afresh knows nothing of connections.
-            self.network.reset();
-        }
-        self.is_used = true;
         let accepted = Accepted::new(activation.features);
         let pairs = usize::from(self.pairs);
         let queues = (0..pairs).map(|pair| activation.queue(2 * pair));

@@ -22,7 +22,7 @@ pub(super) fn sum(pieces: &Pieces<'_>, length: usize) -> Sum {
         if count == 0 {
             break;
         }
-        sum = sum.add(bytes.get(..count).unwrap_or_default());
+        sum = sum.with(bytes.get(..count).unwrap_or_default());
         left -= count;
     }
     sum

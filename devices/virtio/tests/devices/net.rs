@@ -49,7 +49,7 @@ impl Network for Mirror {
     fn transmit(&self, pair: usize, frame: &mut dyn Source, offload: Offload, guest: &dyn Guest) {
         let mut bytes = vec![0; frame.remaining()];
         frame.peek(&mut bytes);
-        assert_eq!(frame.sum(bytes.len()), Sum::default().add(&bytes).folded());
+        assert_eq!(frame.sum(bytes.len()), Sum::default().with(&bytes).folded());
         let mut head = Head::default();
         head.push(&bytes[..14]);
         head.offload = offload;
@@ -159,7 +159,10 @@ fn a_checksum_is_completed_for_a_driver_that_makes_none() {
         driver.call(1, &[&PARTIAL, &frame(101)], &[]);
         assert_eq!(driver.take_used(0).1, 113);
         let answer = driver.answer(&sent);
-        let sum = Sum::default().add(&frame(101)[34..]).finish().to_be_bytes();
+        let sum = Sum::default()
+            .with(&frame(101)[34..])
+            .finish()
+            .to_be_bytes();
         if accepted & GUEST_CHECKSUM == 0 {
             assert_eq!((answer[0], &answer[62..64]), (0, &sum[..]));
         } else {

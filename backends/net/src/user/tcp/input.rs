@@ -224,7 +224,10 @@ fn progress(common: &Common, flow: &mut Flow, number: u32) -> io::Result<()> {
         flow.fin_acked = true;
         flow.fin_sent = true;
     }
-    flow.drop_acknowledged(overtaken)?;
+    // One that does not remember hides its end behind what was looked at already.
+    let hides_end = !flow.offsets && flow.host_closing;
+    flow.drop_acknowledged(overtaken || hides_end)?;
+    flow.readable |= hides_end && !flow.host_end;
     if overtaken {
         flow.place_look()?;
     }

@@ -1,12 +1,13 @@
 //! TCP: connections of the guest, each with a socket of the host.
 //!
-//! `flow` is one connection, `open` its beginning, `input` what the guest's segments do to it,
+//! `flow` is one connection, `stamp` a header of its segments, `open` its beginning, `input` what the guest's segments do to it,
 //! `output` what is sent to the guest, `time` what happens when nothing happens.
 
 mod flow;
 mod input;
 mod open;
 mod output;
+mod stamp;
 mod time;
 
 pub(super) use time::DELAY;
@@ -20,7 +21,8 @@ use super::packet::{ACK, Packet, RST, Segment};
 use super::slab::{Id, Slab};
 use super::sockets;
 use crate::network::{Guest, Source};
-use flow::{Flow, Key, Stamp, State};
+use flow::{Flow, Key, State};
+use stamp::Stamp;
 
 /// Connections at once, and those among them that are not yet open.
 const FLOWS_MAX: usize = 16_384;
@@ -35,6 +37,7 @@ pub(super) struct Tcp {
     delayed: VecDeque<(u64, Id)>,
     timers: BinaryHeap<Reverse<(u64, Id)>>,
     half_open: usize,
+    most: usize,
     secret: RandomState,
     /// Where the search for a free port goes on.
     next_port: u16,
@@ -51,13 +54,21 @@ pub(super) struct Arrival<'a> {
 }
 
 impl Tcp {
+    /// With at most so many connections.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most: most.min(FLOWS_MAX),
+            ..Self::default()
+        }
+    }
+
     /// Connections that there are.
     pub(super) fn len(&self) -> usize {
         self.flows.len()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.flows.len() >= FLOWS_MAX || self.half_open >= HALF_OPEN_MAX
+        self.flows.len() >= self.most || self.half_open >= HALF_OPEN_MAX
     }
 
     /// Has it looked at when something is sent next.

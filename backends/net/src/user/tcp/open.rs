@@ -8,10 +8,12 @@ use rustix::net::sockopt;
 
 use super::super::addresses::{GATEWAY_V4, GUEST_V4};
 use super::super::common::{About, Common, Target};
+use super::super::frame::Route;
 use super::super::icmp;
-use super::super::packet::{ACK, RST, SYN, Segment};
+use super::super::packet::{self, ACK, RST, SYN, Segment};
 use super::super::slab::Id;
-use super::flow::{Flow, Key, Stamp, State};
+use super::flow::{Flow, Key, State};
+use super::stamp::Stamp;
 use super::time::{CONNECT, Nanos, timeout};
 use super::{Arrival, Tcp, refuse};
 use crate::network::Guest;
@@ -172,7 +174,7 @@ fn take_options(flow: &mut Flow, segment: &Segment) {
 /// Says why nobody answers: a closed port resets, all else is a message.
 fn unreachable(common: &mut Common, guest: &dyn Guest, flow: &Flow, error: &io::Error) {
     use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
-    let code = match error.kind() {
+    let why = match error.kind() {
         NetworkUnreachable => icmp::Why::Network,
         HostUnreachable | TimedOut => icmp::Why::Host,
         _ => return refuse(common, guest, flow),
@@ -180,16 +182,13 @@ fn unreachable(common: &mut Common, guest: &dyn Guest, flow: &Flow, error: &io::
     let mut quoted = flow.key.guest.port().to_be_bytes().to_vec();
     quoted.extend(flow.key.remote.port().to_be_bytes());
     quoted.extend(flow.expected.wrapping_sub(1).to_be_bytes());
-    let back = flow.route();
-    icmp::unreachable(
-        common,
-        guest,
-        flow.pair,
-        back,
-        super::super::packet::TCP,
-        &quoted,
-        code,
-    );
+    let what = icmp::Undelivered {
+        back: flow.route(),
+        protocol: packet::TCP,
+        quoted: &quoted,
+        why,
+    };
+    icmp::unreachable(common, guest, flow.pair, &what);
 }
 
 /// Answers a segment that belongs to nothing.
@@ -202,7 +201,7 @@ pub(super) fn reset_stranger(common: &mut Common, arrival: &Arrival<'_>, key: Ke
         (RST | ACK, 0, after)
     };
     let stamp = Stamp {
-        route: super::super::frame::Route {
+        route: Route {
             mac: arrival.mac,
             source: key.remote.ip(),
             destination: key.guest.ip(),

@@ -1,6 +1,8 @@
 //! UDP and ICMP echo: flows of datagrams, each with a socket of the host, and the ports that
 //! callers of the guest share.
 
+mod flow;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,52 +11,24 @@ use std::sync::Arc;
 
 use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
 
-use super::addresses::{DNS_V4, DNS_V6, GATEWAY_V4, GUEST_V4, MTU};
+use super::addresses::{GATEWAY_V4, GUEST_V4};
 use super::common::{About, Common, Target};
-use super::frame::Route;
-use super::icmp::{self, Why};
-use super::packet::{Datagram, ICMP, ICMP_V6, Packet, UDP};
+use super::icmp;
+use super::packet::{Datagram, Packet, UDP};
 use super::slab::{Id, Slab};
-use crate::network::{Body, Delivery, Guest, Source};
+use crate::network::{Guest, Source};
+use flow::{
+    ANSWERED, BATCH, Flow, Key, Turn, UNANSWERED, Way, failed, is_dns, prohibited, route, turn,
+};
 
 /// Flows at once.
 const FLOWS_MAX: usize = 4096;
-/// How long one is kept that nobody uses (RFC 4787, 4.3): answered, and not.
-const ANSWERED: u64 = 120_000_000_000;
-const UNANSWERED: u64 = 30_000_000_000;
 /// How often flows are looked at for their age.
 const LOOK: u64 = 5_000_000_000;
-/// Datagrams taken from one socket at a time.
-const BATCH: usize = 32;
+/// Bytes of a forbidden datagram that its sender gets back (RFC 1812, 4.3.2.3).
+const QUOTED: usize = 520;
 /// Longest datagram from a caller of the guest.
 const CALL_MAX: usize = 65_507;
-
-/// Both ends as the guest sees them. The echo's identifier is a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub(super) protocol: u8,
-    pub(super) guest: SocketAddr,
-    pub(super) remote: SocketAddr,
-}
-
-/// How a flow reaches the other end.
-#[derive(Debug)]
-enum Way {
-    Own(OwnedFd),
-    /// By a published port, to a caller.
-    Published(Arc<OwnedFd>, u32, SocketAddr),
-}
-
-#[derive(Debug)]
-struct Flow {
-    key: Key,
-    way: Way,
-    mac: [u8; 6],
-    pair: usize,
-    until: u64,
-    answered: bool,
-    is_ready: bool,
-}
 
 /// A published port.
 #[derive(Debug)]
@@ -75,6 +49,7 @@ pub(super) struct Udp {
     ages: VecDeque<Id>,
     look: u64,
     next_port: u16,
+    most: usize,
 }
 
 /// Where a datagram came from.
@@ -85,6 +60,14 @@ pub(super) struct Origin<'a> {
 }
 
 impl Udp {
+    /// With at most so many flows.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most: most.clamp(1, FLOWS_MAX),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn publish(&mut self, socket: Arc<OwnedFd>, guest: u16, number: u32) {
         self.ports.push(Port {
             socket,
@@ -107,7 +90,7 @@ impl Udp {
             remote: SocketAddr::new(packet.destination, datagram.destination),
         };
         let Some(id) = self.find_or_open(common, origin, key) else {
-            let quoted = packet.payload(source, 8);
+            let quoted = packet.payload(source, QUOTED);
             return prohibited(common, origin, key, &quoted);
         };
         source.skip(packet.start + 8);
@@ -192,7 +175,7 @@ impl Udp {
 
     /// The oldest flow goes when there are too many.
     fn make_room(&mut self, common: &mut Common) {
-        while self.flows.len() >= FLOWS_MAX
+        while self.flows.len() >= self.most
             && let Some(id) = self.ages.pop_front()
         {
             common.counters.limited += 1;
@@ -371,125 +354,4 @@ impl Udp {
         self.ready.clear();
         self.ages.clear();
     }
-}
-
-enum Turn {
-    Idle,
-    More,
-    NoRoom,
-}
-
-fn is_dns(key: &Key) -> bool {
-    let address = key.remote.ip();
-    address == IpAddr::V4(DNS_V4) || address == IpAddr::V6(DNS_V6)
-}
-
-fn route(key: Key, mac: [u8; 6]) -> Route {
-    Route {
-        mac,
-        source: key.remote.ip(),
-        destination: key.guest.ip(),
-    }
-}
-
-/// Delivers what waits in a flow's socket.
-fn turn(common: &mut Common, flow: &mut Flow, guest: &dyn Guest) -> Turn {
-    let Way::Own(socket) = &flow.way else {
-        return Turn::Idle;
-    };
-    let (key, route) = (flow.key, route(flow.key, flow.mac));
-    for _ in 0..BATCH {
-        let delivered = if key.protocol == UDP {
-            let length = usize::from(MTU) - 48;
-            let socket = socket.as_fd();
-            let body = Body::Datagram { socket, length };
-            guest.deliver(flow.pair, route.payload() + 8, body, &mut |count| {
-                Some(route.udp(key.remote.port(), key.guest.port(), count))
-            })
-        } else {
-            echo_back(socket, key, route, guest, flow.pair)
-        };
-        match delivered {
-            Ok(Delivery::NoRoom) => return Turn::NoRoom,
-            Ok(Delivery::Lost) => common.counters.lost += 1,
-            Ok(Delivery::Done { .. }) => {
-                common.counters.to_guest += 1;
-                flow.answered = true;
-                flow.until = common.now + ANSWERED;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Idle,
-            Err(error) => {
-                failed(common, guest, flow, &error);
-                return Turn::Idle;
-            }
-        }
-    }
-    Turn::More
-}
-
-/// An answer to an echo: the host's identifier is not the guest's.
-fn echo_back(
-    socket: &OwnedFd,
-    key: Key,
-    route: Route,
-    guest: &dyn Guest,
-    pair: usize,
-) -> io::Result<Delivery> {
-    let mut bytes = vec![0; usize::from(u16::MAX)];
-    let (count, _) = rustix::net::recv(socket, &mut bytes[..], RecvFlags::DONTWAIT)?;
-    bytes.truncate(count.min(usize::from(MTU) - 40));
-    icmp::set_identifier(&mut bytes, key.guest.port());
-    let head = route.icmp(&mut bytes);
-    let length = head.bytes().len();
-    guest.deliver(pair, length, Body::Bytes(&bytes), &mut |_| Some(head))
-}
-
-fn prohibited(common: &mut Common, origin: &Origin<'_>, key: Key, quoted: &[u8]) {
-    if key.guest.ip().is_unspecified() || key.remote.ip().is_multicast() {
-        return;
-    }
-    let back = route(key, origin.mac);
-    let why = Why::Prohibited;
-    icmp::unreachable(
-        common,
-        origin.guest,
-        origin.pair,
-        back,
-        key.protocol,
-        quoted,
-        why,
-    );
-}
-
-/// Tells the guest what the host said of its datagrams.
-fn failed(common: &mut Common, guest: &dyn Guest, flow: &Flow, error: &io::Error) {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    let why = match error.kind() {
-        ConnectionRefused => Why::Port,
-        HostUnreachable => Why::Host,
-        NetworkUnreachable => Why::Network,
-        // A full queue, or one too long: lost, as datagrams may be.
-        _ => {
-            common.counters.lost += 1;
-            return;
-        }
-    };
-    if is_dns(&flow.key) {
-        common.resolver = common.resolver.wrapping_add(1);
-    }
-    if matches!(flow.key.protocol, ICMP | ICMP_V6) {
-        return;
-    }
-    let ports = [flow.key.guest.port(), flow.key.remote.port(), 8, 0];
-    let quoted = ports.map(u16::to_be_bytes).concat();
-    let back = route(flow.key, flow.mac);
-    icmp::unreachable(
-        common,
-        guest,
-        flow.pair,
-        back,
-        flow.key.protocol,
-        &quoted,
-        why,
-    );
 }
