@@ -8,9 +8,11 @@
 //!
 //! Everything here happens under the kernel's lock; the spin of [`Mutex`] is never contended.
 
+mod changes;
+mod scheduling;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -22,143 +24,14 @@ use guest_hal::{Nanos, Ticket, platform, time};
 use crate::thread::Thread;
 use crate::wait::WaitQueue;
 use crate::{signal, thread};
+pub use changes::{inherit, interrupt_others, set_affinity, set_nice, set_policy};
+use scheduling::State;
+pub use scheduling::{PRIORITY_MAX, Policy, Said, Scheduling};
 
 /// How long a thread runs while another is ready.
 pub const SLICE: Nanos = Nanos(3_000_000);
 /// How far a thread that wakes may be ahead of those that run: they are interrupted for it.
 const WAKE_GAIN: u64 = 1_000_000;
-/// The weight of a thread that is neither nice nor not.
-const WEIGHT: u64 = 1024;
-/// Highest real-time priority.
-pub const PRIORITY_MAX: u8 = 99;
-
-/// Weights by nice value from -20 on: each step is a tenth of the processor.
-const WEIGHTS: [u32; 40] = [
-    88761, 71755, 56483, 46273, 36291, 29154, 23254, 18705, 14949, 11916, 9548, 7620, 6100, 4904,
-    3906, 3121, 2501, 1991, 1586, 1277, 1024, 820, 655, 526, 423, 335, 272, 215, 172, 137, 110, 87,
-    70, 56, 45, 36, 29, 23, 18, 15,
-];
-
-/// `SCHED_OTHER`, `SCHED_FIFO`, `SCHED_RR`, `SCHED_BATCH`, `SCHED_IDLE`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "Linux' own names")]
-pub enum Policy {
-    #[default]
-    Other = 0,
-    Fifo = 1,
-    RoundRobin = 2,
-    Batch = 3,
-    Idle = 5,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// Not yet, or no longer.
-    #[default]
-    Absent,
-    Ready,
-    Running(usize),
-    Waiting,
-}
-
-/// How a thread is scheduled.
-#[derive(Debug)]
-pub struct Scheduling {
-    /// -20 to 19.
-    pub nice: i8,
-    /// The policy.
-    pub policy: Policy,
-    /// Of the real-time policies, 1 to 99; otherwise zero.
-    pub priority: u8,
-    /// The virtual CPUs it may run on, a bit each.
-    pub affinity: u64,
-    /// How often it went from running to waiting, and from running to ready.
-    pub switches: (u64, u64),
-    state: State,
-    events: u64,
-    virtual_time: u64,
-    deadline: Option<Nanos>,
-    /// How long it ran before `since`, and since when it runs.
-    ran: Nanos,
-    since: Nanos,
-    slice_end: Nanos,
-    last_vcpu: usize,
-}
-
-impl Default for Scheduling {
-    fn default() -> Self {
-        Self {
-            nice: 0,
-            policy: Policy::Other,
-            priority: 0,
-            affinity: u64::MAX,
-            switches: (0, 0),
-            state: State::Absent,
-            events: 0,
-            virtual_time: 0,
-            deadline: None,
-            ran: Nanos(0),
-            since: Nanos(0),
-            slice_end: Nanos(0),
-            last_vcpu: 0,
-        }
-    }
-}
-
-impl Scheduling {
-    /// Whether its policy is a real-time one.
-    #[must_use]
-    pub const fn is_real_time(&self) -> bool {
-        matches!(self.policy, Policy::Fifo | Policy::RoundRobin)
-    }
-
-    /// The letter that `/proc` shows.
-    #[must_use]
-    pub const fn letter(&self) -> char {
-        match self.state {
-            State::Waiting => 'S',
-            _ => 'R',
-        }
-    }
-
-    /// The virtual CPU it runs on, or ran on last.
-    #[must_use]
-    pub const fn vcpu(&self) -> usize {
-        match self.state {
-            State::Running(vcpu) => vcpu,
-            _ => self.last_vcpu,
-        }
-    }
-
-    fn weight(&self) -> u64 {
-        let index = (i32::from(self.nice) + 20).clamp(0, 39) as usize;
-        let weight = WEIGHTS.get(index).copied().map_or(WEIGHT, u64::from);
-        if self.policy == Policy::Idle {
-            3
-        } else {
-            weight
-        }
-    }
-
-    /// Where it stands in the queue: smaller is sooner.
-    const fn rank(&self) -> u64 {
-        if self.is_real_time() {
-            (PRIORITY_MAX - self.priority) as u64
-        } else {
-            self.virtual_time + PRIORITY_MAX as u64 + 1
-        }
-    }
-
-    /// Counts the time it ran up to `now`.
-    fn account(&mut self, now: Nanos) -> Nanos {
-        let ran = now.saturating_sub(self.since);
-        self.since = now;
-        self.ran = self.ran.saturating_add(ran);
-        self.virtual_time += ran.0.saturating_mul(WEIGHT) / self.weight();
-        ran
-    }
-}
-
 /// What the scheduler knows of a virtual CPU.
 #[derive(Debug, Default)]
 struct VcpuState {
@@ -297,114 +170,6 @@ pub(crate) fn running(vcpu: usize) -> Option<Arc<Thread>> {
 /// Makes a new thread ready.
 pub fn start(thread: &Arc<Thread>) {
     make_ready(thread);
-}
-
-/// How a thread is scheduled, as far as it was said.
-#[derive(Clone, Copy, Debug)]
-pub struct Said {
-    /// -20 to 19.
-    pub nice: i8,
-    /// The policy.
-    pub policy: Policy,
-    /// Whether that is a real-time one.
-    pub is_real_time: bool,
-    /// The priority of those.
-    pub priority: u8,
-    /// The virtual CPUs it may run on, a bit each.
-    pub affinity: u64,
-}
-
-impl Thread {
-    /// How it is scheduled, as far as it was said.
-    pub fn scheduling(&self) -> Said {
-        let scheduling = self.scheduling.lock();
-        Said {
-            nice: scheduling.nice,
-            policy: scheduling.policy,
-            is_real_time: scheduling.is_real_time(),
-            priority: scheduling.priority,
-            affinity: scheduling.affinity,
-        }
-    }
-}
-
-/// Changes how a thread is scheduled; one that is ready finds its new place in the queue.
-fn reconsider(thread: &Thread, change: &dyn Fn(&mut Scheduling)) {
-    let mut scheduler = SCHEDULER.lock();
-    let mut scheduling = thread.scheduling.lock();
-    change(&mut scheduling);
-    let is_it = |other: &Arc<Thread>| core::ptr::eq(&raw const **other, thread);
-    let place = scheduler.ready.iter().find(|(_, other)| is_it(other));
-    let place = place.map(|(key, _)| *key);
-    if let Some(ready) = place.and_then(|key| scheduler.ready.remove(&key)) {
-        scheduler.enqueue(&ready, &mut scheduling);
-    }
-    let state = scheduling.state;
-    drop(scheduling);
-    if let State::Running(vcpu) = state {
-        scheduler.vcpu(vcpu).reschedule = true;
-        drop(scheduler);
-        ask_for_turn(vcpu);
-        interrupt(thread);
-    }
-}
-
-/// Gives a thread a nice value.
-pub fn set_nice(thread: &Thread, nice: i8) {
-    reconsider(thread, &|scheduling| scheduling.nice = nice);
-}
-
-/// Gives a thread a policy and the priority that belongs to it.
-pub fn set_policy(thread: &Thread, policy: Policy, priority: u8) {
-    reconsider(thread, &|scheduling| {
-        (scheduling.policy, scheduling.priority) = (policy, priority);
-    });
-}
-
-/// Says on which virtual CPUs a thread may run; not on none.
-pub fn set_affinity(thread: &Thread, affinity: u64) {
-    reconsider(thread, &|scheduling| scheduling.affinity = affinity);
-    SCHEDULER.lock().nudge(platform().vcpu());
-}
-
-/// How often to look whether an interrupt has been served.
-const LOOK: Nanos = Nanos(20_000);
-
-/// Interrupts every other virtual CPU that runs the program, and waits until each has been in the
-/// kernel.
-///
-/// # Errors
-/// `RESTART` when a signal is to be delivered.
-pub fn interrupt_others() -> crate::Result<()> {
-    let here = platform().vcpu();
-    let turns = |vcpu| SCHEDULER.lock().vcpu(vcpu).turns;
-    let others = (0..vcpus()).filter(|vcpu| *vcpu != here && running(*vcpu).is_some());
-    let others: Vec<_> = others.map(|vcpu| (vcpu, turns(vcpu))).collect();
-    for (vcpu, _) in &others {
-        ask_for_turn(*vcpu);
-        platform().interrupt(*vcpu);
-    }
-    let all_were_here = || {
-        others
-            .iter()
-            .all(|(vcpu, before)| turns(*vcpu) != *before || running(*vcpu).is_none())
-    };
-    while !all_were_here() {
-        let until = time::monotonic().saturating_add(LOOK);
-        crate::wait::until(&[], Some(until), &mut || all_were_here().then_some(()))?;
-    }
-    Ok(())
-}
-
-/// A new thread is scheduled as its maker is.
-pub fn inherit(maker: &Thread, thread: &Thread) {
-    let maker = maker.scheduling.lock();
-    let mut new = thread.scheduling.lock();
-    new.nice = maker.nice;
-    new.policy = maker.policy;
-    new.priority = maker.priority;
-    new.affinity = maker.affinity;
-    new.virtual_time = maker.virtual_time;
 }
 
 fn make_ready(thread: &Arc<Thread>) {
