@@ -1,4 +1,4 @@
-//! Files without a name: `eventfd`, `timerfd`, `memfd_create`.
+//! Files without a name: `eventfd`, `signalfd`, `timerfd`, `memfd_create`.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -8,6 +8,7 @@ use guest_hal::{LinearAddress, Nanos};
 use guest_kernel::fs::event::{AnonymousInode, EventCounter, TimerClock, TimerFile};
 use guest_kernel::fs::inode::{Inode, NewInode};
 use guest_kernel::fs::overlay::{OverlayFs, OverlayInode};
+use guest_kernel::fs::signalfd::SignalFile;
 use guest_kernel::fs::{Caller, OpenFile, mount};
 use guest_kernel::{Errno, Result, uaccess};
 use linux_raw_sys::general as raw;
@@ -36,6 +37,30 @@ pub fn eventfd2(initval: u32, flags: Flags) -> Return {
     let status = raw::O_RDWR | (flags.0 & raw::EFD_NONBLOCK);
     let file = AnonymousInode::open_file(counter, "anon_inode:[eventfd]", status);
     install(file, flags.0 & raw::EFD_CLOEXEC != 0)
+}
+
+/// `signalfd`.
+pub fn signalfd(fd: i32, mask: LinearAddress, sizemask: u64) -> Return {
+    signalfd4(fd, mask, sizemask, Flags(0))
+}
+
+/// `signalfd4`.
+pub fn signalfd4(fd: i32, mask: LinearAddress, sizemask: u64, flags: Flags) -> Return {
+    check_flags(flags, raw::O_CLOEXEC | raw::O_NONBLOCK)?;
+    if sizemask != 8 {
+        return Err(Errno::EINVAL);
+    }
+    let mask = uaccess::read_u64(mask)?;
+    if fd == -1 {
+        let status = raw::O_RDWR | (flags.0 & raw::O_NONBLOCK);
+        let file = SignalFile::new(mask);
+        let file = AnonymousInode::open_file(file, "anon_inode:[signalfd]", status);
+        return install(file, flags.0 & raw::O_CLOEXEC != 0);
+    }
+    let file = open_file(fd)?;
+    let signals: &SignalFile = downcast(&file).ok_or(Errno::EINVAL)?;
+    signals.set_mask(mask);
+    Ok(fd as u64)
 }
 
 /// `timerfd_create`.

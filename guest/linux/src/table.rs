@@ -314,12 +314,14 @@ system_calls! {
     278 vmsplice(fd: i32, iov: LinearAddress, nr_segs: u64, flags: Flags) => copy::vmsplice;
     280 utimensat(dirfd: DirFd, pathname: PathAddress, times: LinearAddress, flags: Flags) => stat::utimensat;
     281 epoll_pwait(epfd: i32, events: LinearAddress, maxevents: i32, timeout: i32, sigmask: LinearAddress, sigsetsize: u64) => epoll::epoll_pwait;
+    282 signalfd(fd: i32, mask: LinearAddress, sizemask: u64) => event::signalfd;
     283 timerfd_create(clockid: i32, flags: Flags) => event::timerfd_create;
     284 eventfd(initval: u32) => event::eventfd;
     285 fallocate(fd: i32, mode: Flags, offset: i64, length: i64) => file::fallocate;
     286 timerfd_settime(fd: i32, flags: Flags, new_value: LinearAddress, old_value: LinearAddress) => event::timerfd_settime;
     287 timerfd_gettime(fd: i32, curr_value: LinearAddress) => event::timerfd_gettime;
     288 accept4(fd: i32, addr: LinearAddress, addrlen: LinearAddress, flags: Flags) => socket::accept4;
+    289 signalfd4(fd: i32, mask: LinearAddress, sizemask: u64, flags: Flags) => event::signalfd4;
     290 eventfd2(initval: u32, flags: Flags) => event::eventfd2;
     291 epoll_create1(flags: Flags) => epoll::epoll_create1;
     292 dup3(oldfd: i32, newfd: i32, flags: Flags) => descriptor::dup3;

@@ -38,6 +38,7 @@ pub mod pipe;
 pub mod proc;
 pub mod pseudo;
 pub mod readiness;
+pub mod signalfd;
 pub mod sys;
 pub mod table;
 pub mod walk;

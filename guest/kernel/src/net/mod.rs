@@ -6,6 +6,7 @@
 
 pub mod interfaces;
 pub mod internet;
+pub mod netlink;
 pub mod network;
 pub mod options;
 pub mod unix;

@@ -13,6 +13,7 @@ use alloc::sync::Arc;
 use guest_hal::LinearAddress;
 use guest_kernel::fs::OpenFile;
 use guest_kernel::net::internet::InternetSocket;
+use guest_kernel::net::netlink::{self, NetlinkSocket};
 use guest_kernel::net::unix::UnixSocket;
 use guest_kernel::net::{Direction, Kind, Socket, SocketFile, open_file as open_socket};
 use guest_kernel::{Errno, Result, uaccess};
@@ -25,6 +26,7 @@ use crate::descriptor::{close, downcast, install, open_file};
 const AF_UNIX: i32 = 1;
 const AF_INET: i32 = 2;
 const AF_INET6: i32 = 10;
+const AF_NETLINK: i32 = 16;
 const SOCK_TYPE: i32 = 0xf;
 
 /// The socket of a descriptor, and its open file.
@@ -64,6 +66,9 @@ fn check_family(domain: i32, kind: Kind, protocol: i32) -> Result<Kind> {
         AF_UNIX if kind == Kind::Raw => Ok(Kind::Datagram),
         AF_UNIX => Ok(kind),
         AF_INET | AF_INET6 => Ok(kind),
+        AF_NETLINK if !matches!(kind, Kind::Raw | Kind::Datagram) => Err(Errno::ESOCKTNOSUPPORT),
+        AF_NETLINK if protocol as u32 != netlink::ROUTE => Err(Errno::EPROTONOSUPPORT),
+        AF_NETLINK => Ok(kind),
         _ => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -79,6 +84,9 @@ pub fn socket(domain: i32, kind: i32, protocol: i32) -> Return {
     let kind = check_family(domain, kind, protocol)?;
     if domain == AF_UNIX {
         return install_socket(UnixSocket::new(kind), flags);
+    }
+    if domain == AF_NETLINK {
+        return install_socket(NetlinkSocket::new(kind), flags);
     }
     let socket = InternetSocket::new(domain as u16, kind, protocol as u32)?;
     install_socket(socket, flags)

@@ -61,6 +61,7 @@ const THREADED: &[&str] = &[
     "epolls",
     "futexes",
     "schedules",
+    "signal_files",
     "thread_signals",
     "threads",
     "unix_sockets",
