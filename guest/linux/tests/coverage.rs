@@ -14,15 +14,23 @@ a test fails when it is out of date. Every call of Linux on x86-64 is listed. A 
 answers `ENOSYS`; the first one a program misses is named when it fails.
 
 What is refused although the call is served: unknown flags answer `EINVAL` as on Linux; `O_DIRECT` answers
-`EINVAL`; sockets answer `EAFNOSUPPORT`; setting the clocks, mounting, tracing and changing the host answer
-`EPERM`; `ARCH_SET_GS` answers `EPERM`, since `gs` is the kernel's; `rseq` answers `ENOSYS`, which C libraries
-take for an older kernel; stopping signals are ignored. Threads and `fork` answer `ENOSYS` so far.
+`EINVAL`; setting the clocks, mounting, tracing and changing the host answer `EPERM`; `ARCH_SET_GS` answers
+`EPERM`, since `gs` is the kernel's; `rseq` answers `ENOSYS`, which C libraries take for an older kernel;
+stopping signals are ignored. `clone` and `clone3` make threads; `fork` and processes answer `ENOSYS` so far.
+
+Sockets are of `AF_UNIX`, `AF_INET`, `AF_INET6` and `AF_NETLINK` (`NETLINK_ROUTE`, questions only); others answer
+`EAFNOSUPPORT`. `futex` serves all but `FUTEX_WAIT_REQUEUE_PI` and `FUTEX_CMP_REQUEUE_PI`; an owner does not
+inherit a waiter's priority. `TCP_FASTOPEN`, `TCP_DEFER_ACCEPT`, `SO_MARK` and `SO_BUSY_POLL` are taken and
+change nothing.
 
 ";
 
 /// Served outside of the table, since they replace the program's registers.
-const SPECIAL: [(u64, &str); 3] = [
+const SPECIAL: [(u64, &str); 6] = [
     (15, "`rt_sigreturn()`"),
+    (56, "`clone(flags, stack, parent_tid, child_tid, tls)`"),
+    (131, "`sigaltstack(ss, old_ss)`"),
+    (435, "`clone3(args, size)`"),
     (59, "`execve(pathname, argv, envp)`"),
     (322, "`execveat(dirfd, pathname, argv, envp, flags)`"),
 ];
