@@ -80,6 +80,8 @@ impl Datagram {
 
     pub(crate) fn charge_sending(&mut self, length: usize) {
         self.sending += length;
+        // Whoever asks is told when there is room again.
+        self.starved |= self.send_room() == 0;
     }
 
     /// A packet has left; whether a writer is to be woken.

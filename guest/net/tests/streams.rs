@@ -222,6 +222,33 @@ fn a_slow_reader_closes_the_window_and_opens_it() {
 }
 
 #[test]
+fn one_who_asked_for_room_is_told_of_it() {
+    let mut world = World::new(60);
+    let (client, server) = world.pair(80);
+    // As much as there is room for and no more, so that no write finds none.
+    let mut sent = 0;
+    loop {
+        let ready = world.stacks[0].readiness(client);
+        if !ready.writable {
+            break;
+        }
+        sent += world
+            .write(0, client, &pattern(sent, ready.writable_bytes))
+            .unwrap();
+    }
+    while world.stacks[0].next_changed().is_some() {}
+    let mut told = false;
+    world.until(MINUTE, |world| {
+        let _ = world.read(1, server, 1 << 20);
+        while let Some(handle) = world.stacks[0].next_changed() {
+            told |= handle == client;
+        }
+        told
+    });
+    assert!(world.stacks[0].readiness(client).writable);
+}
+
+#[test]
 fn a_window_that_opens_unheard_is_asked_for() {
     let mut world = World::new(7);
     let (client, server) = world.pair(80);

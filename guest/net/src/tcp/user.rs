@@ -62,7 +62,8 @@ impl Tcp {
             return Err(Error::NoBuffers);
         }
         let done = self.fill_ring(wanted, fill);
-        self.sender.starved |= wanted < length;
+        // Whoever finds no room, here or by asking, is told when there is some.
+        self.sender.starved |= wanted < length || !self.has_room();
         self.sender.more = flags.more;
         if flags.urgent && done == length && done > 0 {
             self.sender.urgent = Some(self.data_end_after_write());
