@@ -113,7 +113,7 @@ pub fn set_kernel(kernel: &'static dyn Kernel) {
 pub(crate) fn wait_for_event(ticket: Ticket, deadline: Option<Nanos>) {
     match KERNEL.get() {
         Some(kernel) => kernel.wait_for_event(ticket, deadline),
-        None => platform().idle(ticket, deadline),
+        None => platform().idle(ticket, deadline, true),
     }
 }
 

@@ -101,7 +101,7 @@ impl Platform for Hosted {
         }
     }
 
-    fn idle(&self, _: Ticket, _: Option<Nanos>) {
+    fn idle(&self, _: Ticket, _: Option<Nanos>, _: bool) {
         std::thread::yield_now();
     }
 

@@ -115,8 +115,9 @@ pub trait Platform: Sync {
     fn ticket(&self) -> Ticket;
 
     /// Sleeps until an event that came after `ticket`, or until `deadline` of the
-    /// monotonic clock. May return early. The kernel's lock is given back meanwhile.
-    fn idle(&self, ticket: Ticket, deadline: Option<Nanos>);
+    /// monotonic clock. May return early. The kernel's lock is given back meanwhile. `soon`: a
+    /// device is about to answer, so that looking for a while may be cheaper than sleeping.
+    fn idle(&self, ticket: Ticket, deadline: Option<Nanos>, soon: bool);
 
     /// Whether something became pending that asks for a look at signals and timers, since
     /// this was asked last. Cheap, for every way back to the program.

@@ -104,7 +104,7 @@ impl Platform for Bare {
         }
     }
 
-    fn idle(&self, ticket: Ticket, deadline: Option<Nanos>) {
+    fn idle(&self, ticket: Ticket, deadline: Option<Nanos>, _: bool) {
         lock::give_back();
         let area = area();
         let page = vcpu_page(0);

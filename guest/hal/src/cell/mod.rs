@@ -117,11 +117,11 @@ impl Platform for Cell {
         }
     }
 
-    fn idle(&self, ticket: Ticket, deadline: Option<Nanos>) {
+    fn idle(&self, ticket: Ticket, deadline: Option<Nanos>, soon: bool) {
         lock::give_back();
         let area = area();
         let page = vcpu_page(area::number());
-        if !spin_for_event(page, ticket) {
+        if !(soon && spin_for_event(page, ticket)) {
             let before = page.attention.swap(ATTENTION_WAKE, Ordering::SeqCst);
             if !has_event(page, ticket) && area.pending.load(Ordering::SeqCst) == 0 {
                 let nanos = deadline.map_or(u64::MAX, |at| at.saturating_sub(time::monotonic()).0);

@@ -520,7 +520,8 @@ pub fn run() -> ! {
         scheduler.vcpu(vcpu).is_idle = true;
         drop(scheduler);
         let deadline = next_timer().into_iter().chain(waits).min();
-        platform().idle(ticket, deadline);
+        // Requests are answered in microseconds; packets come when they like.
+        platform().idle(ticket, deadline, !DEVICES.is_empty());
         SCHEDULER.lock().vcpu(vcpu).is_idle = false;
     }
 }
@@ -528,7 +529,7 @@ pub fn run() -> ! {
 /// Lets others run until an event of a device that came after `ticket`, or `deadline`.
 pub fn wait_for_event(ticket: Ticket, deadline: Option<Nanos>) {
     let Some(thread) = thread::try_current() else {
-        return platform().idle(ticket, deadline);
+        return platform().idle(ticket, deadline, true);
     };
     let listener: Arc<dyn crate::wait::Listener> = thread.clone();
     let seen = events_of(&thread);
