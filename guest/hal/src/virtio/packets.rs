@@ -101,6 +101,13 @@ impl Buffers {
         true
     }
 
+    /// Tells the device of buffers, if it wants to know.
+    fn ring(&self) {
+        if self.queue.queue.should_notify() {
+            self.queue.bell.ring();
+        }
+    }
+
     /// Takes a buffer back that the device is done with, and how many bytes it says it filled.
     ///
     /// # Errors
@@ -181,7 +188,7 @@ impl PacketReceiver {
             }
         }
         if came {
-            self.0.queue.bell.ring();
+            self.0.ring();
         }
         Ok(())
     }
@@ -253,7 +260,7 @@ impl PacketSender {
     /// Tells the device of what was sent.
     pub fn flush(&mut self) {
         if core::mem::take(&mut self.rings) {
-            self.buffers.queue.bell.ring();
+            self.buffers.ring();
         }
     }
 
