@@ -43,8 +43,10 @@ fn listed(pid: i32) -> std::io::Result<Vec<(i32, i32)>> {
     let mut threads = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let status = fs::read_to_string(entry.path().join("status"))?;
-        threads.extend(numbers(&status));
+        // One that has ended since is none.
+        if let Ok(status) = fs::read_to_string(entry.path().join("status")) {
+            threads.extend(numbers(&status));
+        }
     }
     Ok(threads)
 }

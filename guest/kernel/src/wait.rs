@@ -7,8 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use guest_hal::Nanos;
 use guest_hal::sync::Mutex;
+use guest_hal::{Nanos, platform};
 
 use crate::fs::file::Events;
 use crate::{Errno, Result, sched, signal, thread};
@@ -84,7 +84,9 @@ pub fn until<T>(
     deadline: Option<Nanos>,
     ready: &mut dyn FnMut() -> Option<T>,
 ) -> Result<Option<T>> {
-    let thread = thread::current();
+    let Some(thread) = thread::try_current() else {
+        return before_threads(deadline, ready);
+    };
     let listener: Arc<dyn Listener> = thread.clone();
     queues
         .iter()
@@ -104,6 +106,23 @@ pub fn until<T>(
     };
     queues.iter().for_each(|queue| queue.remove(&listener));
     result
+}
+
+/// Waits while there is no thread yet, so that nobody else can run.
+fn before_threads<T>(
+    deadline: Option<Nanos>,
+    ready: &mut dyn FnMut() -> Option<T>,
+) -> Result<Option<T>> {
+    loop {
+        let ticket = platform().ticket();
+        if let Some(value) = ready() {
+            return Ok(Some(value));
+        }
+        if deadline.is_some_and(|at| guest_hal::time::monotonic() >= at) {
+            return Ok(None);
+        }
+        platform().idle(ticket, deadline, true);
+    }
 }
 
 /// As [`until`], however long it takes: for what cannot be interrupted.
