@@ -37,22 +37,32 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Takes the lock; other tasks run until it can be had.
+    #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
+        match self.try_lock() {
+            Some(guard) => guard,
+            None => self.lock_later(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_later(&self) -> MutexGuard<'_, T> {
         loop {
+            self.awaited.store(true, Ordering::Relaxed);
+            context::wait_for_lock();
             if let Some(guard) = self.try_lock() {
                 return guard;
             }
-            self.awaited.store(true, Ordering::Relaxed);
-            context::wait_for_lock();
         }
     }
 
     /// Takes the lock if nobody has it.
+    #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.inner.try_lock().map(|guard| MutexGuard {
-            awaited: &self.awaited,
-            guard: Some(guard),
-        })
+        let guard = self.inner.try_lock()?;
+        let awaited = Awaited(&self.awaited);
+        Some(MutexGuard { guard, awaited })
     }
 
     /// The value, which nobody else can reach.
@@ -67,41 +77,50 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The right to use what a [`Mutex`] protects.
+/// The right to use what a [`Mutex`] protects. The lock is given back before others are told.
 pub struct MutexGuard<'a, T: ?Sized> {
-    awaited: &'a AtomicBool,
-    /// `None` only while it is given back.
-    guard: Option<spin::MutexGuard<'a, T>>,
+    guard: spin::MutexGuard<'a, T>,
+    #[expect(dead_code, reason = "dropped after the lock was given back")]
+    awaited: Awaited<'a>,
 }
 
-const HELD: &str = "a guard holds the lock until it is dropped";
+/// Tells those who wait, when it is dropped.
+struct Awaited<'a>(&'a AtomicBool);
+
+impl Drop for Awaited<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.load(Ordering::Relaxed) {
+            tell(self.0);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell(awaited: &AtomicBool) {
+    awaited.store(false, Ordering::Relaxed);
+    context::lock_given_back();
+}
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
-        self.guard.as_deref().expect(HELD)
+        &self.guard
     }
 }
 
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.guard.as_deref_mut().expect(HELD)
+        &mut self.guard
     }
 }
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized> Drop for MutexGuard<'_, T> {
-    fn drop(&mut self) {
-        self.guard = None;
-        if self.awaited.load(Ordering::Relaxed) {
-            self.awaited.store(false, Ordering::Relaxed);
-            context::lock_given_back();
-        }
     }
 }

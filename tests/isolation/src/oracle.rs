@@ -42,7 +42,7 @@ pub(crate) fn read(log: &str) -> Seen {
             continue;
         };
         let rest = rest.trim_start();
-        if cell.is_none() && rest.starts_with("prctl(0x16, 0x2,") {
+        if cell.is_none() && rest.starts_with("seccomp(0x1, 0x1,") {
             cell = Some(id);
             seen.closed = true;
             continue;
