@@ -1,8 +1,8 @@
 //! What each server is asked, and what it must answer.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -55,7 +55,11 @@ pub(crate) fn hello_slowly(site: &Site<'_>) -> Result<Served> {
 }
 
 fn hellos(site: &Site<'_>, staying: Plan, passing: Plan) -> Result<Served> {
-    let body = Body::Has("hello from ");
+    let mut first = Vec::new();
+    Client::connect(site.port)?.ask(&HELLO, &mut first)?;
+    let first = String::from_utf8(first)?;
+    ensure!(first.starts_with("hello from "), "the body is {first:?}");
+    let body = Body::Is(&first);
     let served = http::load(site.port, staying, HELLO, body);
     served.check().context("connections that stay")?;
     let once = http::load(site.port, passing, HELLO_ONCE, body);
@@ -264,17 +268,4 @@ pub(crate) fn metrics(site: &Site<'_>) -> Result<Served> {
         METRICS,
         METRICS_HAVE,
     ))
-}
-
-/// The raw bytes that come before a connection's end, at most for this long.
-///
-/// # Errors
-/// When it does not end.
-pub(crate) fn read_all(stream: &mut std::net::TcpStream, limit: Duration) -> Result<Vec<u8>> {
-    stream.set_read_timeout(Some(limit))?;
-    let mut bytes = Vec::new();
-    stream
-        .read_to_end(&mut bytes)
-        .context("reading to the end")?;
-    Ok(bytes)
 }

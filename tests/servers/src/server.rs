@@ -1,12 +1,17 @@
 //! A server of the table: how it is started, asked, put under load, ended.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::load::Served;
+use crate::machine::Machine;
 use crate::needs::Need;
 use crate::site::{Place, Site};
+
+/// Between the last answer and the end.
+const REST: Duration = Duration::from_millis(300);
 
 /// A server that somebody else wrote.
 #[derive(Debug)]
@@ -36,6 +41,26 @@ impl Server {
     /// # Errors
     /// Whatever went wrong.
     pub(crate) fn run(&self, site: &Site<'_>) -> Result<Served> {
+        let mut machine = self.start(site)?;
+        machine.wait_ready(|| (self.ready)(site))?;
+        let served = (self.load)(site);
+        let served = served.and_then(|served| served.check().map(|()| served));
+        if site.options.verbose {
+            println!("{}: {}", self.name, machine.said());
+        }
+        let said = || format!("it said: {}", crate::machine::tail(&machine.said()));
+        let served = served.with_context(said)?;
+        // Some end otherwise while a connection is open: it shall notice that all are gone.
+        std::thread::sleep(REST);
+        machine.end(self.status_at(site.place))?;
+        Ok(served)
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the host cannot.
+    pub(crate) fn start(&self, site: &Site<'_>) -> Result<Machine> {
         for (name, text) in self.files {
             let path = site.path(name);
             fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
@@ -47,17 +72,7 @@ impl Server {
             let found = vocabulary::find_program(program).context("the program is gone")?;
             *program = found.to_string_lossy().into_owned();
         }
-        let mut machine = site.start(&["--memory", self.memory], words)?;
-        machine.wait_ready(|| (self.ready)(site))?;
-        let served = (self.load)(site);
-        let served = served.and_then(|served| served.check().map(|()| served));
-        if site.options.verbose {
-            println!("{}: {}", self.name, machine.said());
-        }
-        let said = || format!("it said: {}", crate::machine::tail(&machine.said()));
-        let served = served.with_context(said)?;
-        machine.end(self.status_at(site.place))?;
-        Ok(served)
+        site.start(&["--memory", self.memory], words)
     }
 
     fn status_at(&self, place: Place) -> i32 {

@@ -67,9 +67,13 @@ impl Client {
     /// # Errors
     /// When nobody answers there.
     pub(crate) fn connect(port: u16) -> Result<Self> {
-        Ok(Self {
-            stream: BufReader::with_capacity(1 << 16, connect(port)?),
-        })
+        connect(port).map(Self::new)
+    }
+
+    /// On a connection that is there.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        let stream = BufReader::with_capacity(1 << 16, stream);
+        Self { stream }
     }
 
     /// Makes a request, whose status must be 200; whether the connection stays.
