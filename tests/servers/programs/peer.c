@@ -95,13 +95,16 @@ static void *pour(void *argument) {
     return NULL;
 }
 
-// Reads nothing for three seconds, then everything; says how much it was, and its hash.
+// Seconds before the first byte is read.
+static int pause_first;
+
+// Reads everything, in the end; says how much it was, and its hash.
 static void *gather(void *argument) {
     int fd = (intptr_t)argument;
     unsigned char *part = malloc(PART);
     uint64_t sum = 0, hash = 0xcbf29ce484222325;
     ssize_t count;
-    sleep(3);
+    sleep(pause_first);
     while ((count = recv(fd, part, PART, 0)) > 0) {
         for (ssize_t at = 0; at < count; at++)
             hash = (hash ^ part[at]) * 0x100000001b3;
@@ -167,7 +170,8 @@ int main(int count, char **words) {
         echo(open_socket(SOCK_STREAM, port));
     if (!strcmp(manner, "pour"))
         accept_all(open_socket(SOCK_STREAM, port), pour, 0);
-    if (!strcmp(manner, "gather"))
+    pause_first = strcmp(manner, "gather-late") ? 0 : 3;
+    if (!strncmp(manner, "gather", 6))
         accept_all(open_socket(SOCK_STREAM, port), gather, 0);
     if (!strcmp(manner, "listen"))
         accept_all(open_socket(SOCK_STREAM, port), listen_on, 1);

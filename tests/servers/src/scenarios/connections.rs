@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::echo;
+use super::{echo, streams};
 use crate::clients::exchange::Exchange;
 use crate::clients::http::{self, Body, Request};
 use crate::clients::{PATIENCE, connect};
@@ -20,6 +20,11 @@ use crate::table::SERVERS;
 const CLIENTS: u32 = 8;
 /// Connections that are open at the same time.
 const OPEN: u32 = 10_000;
+/// Connections that begin at the same time, and how often they do.
+const BURST: usize = 500;
+const BURSTS: u32 = 5;
+/// As long as a client waits that waits for nobody in particular.
+const UNHURRIED: Duration = Duration::from_secs(5);
 /// Connections a second, at most.
 const STORM: u32 = 5_000;
 
@@ -44,7 +49,7 @@ pub(super) fn ten_thousand(site: &Site<'_>) -> Result<Served> {
     let mut streams = streams.into_inner().expect("no client panics");
     ensure!(streams.len() == OPEN as usize, "{} in time", streams.len());
     let served = answer_each(&mut streams)?;
-    let kilobytes = super::streams::resident(machine.id())?;
+    let kilobytes = streams::resident(machine.id())?;
     drop(streams);
     machine.end(143)?;
     let (seconds, megabytes) = (opened.elapsed.as_secs_f64(), kilobytes >> 10);
@@ -58,20 +63,55 @@ fn answer_each(streams: &mut [TcpStream]) -> Result<Served> {
         sent.with_context(|| format!("telling connection {at}"))?;
     }
     for (at, stream) in streams.iter_mut().enumerate() {
-        let exchange = Exchange {
-            request: Vec::new(),
-            answer: format!("{at:08}").into_bytes(),
-            count: 1,
-        };
-        let answered = exchange.run(stream);
-        answered.with_context(|| format!("hearing connection {at}"))?;
+        hear(stream, at)?;
     }
     Ok(Served::some(streams.len() as u64, started))
+}
+
+/// The number of a connection, back again.
+fn hear(stream: &mut TcpStream, at: usize) -> Result<()> {
+    let exchange = Exchange {
+        request: Vec::new(),
+        answer: format!("{at:08}").into_bytes(),
+        count: 1,
+    };
+    let heard = exchange.run(stream);
+    heard
+        .map(drop)
+        .with_context(|| format!("hearing connection {at}"))
+}
+
+/// Opens some at once, and all are answered before their clients give up.
+pub(super) fn burst(site: &Site<'_>) -> Result<Served> {
+    let machine = echo(site)?;
+    let started = Instant::now();
+    for round in 0..BURSTS {
+        one_burst(site).with_context(|| format!("burst {round}"))?;
+    }
+    machine.end(143)?;
+    Ok(Served::some(u64::from(BURSTS) * BURST as u64, started))
+}
+
+fn one_burst(site: &Site<'_>) -> Result<()> {
+    let streams: Result<Vec<_>> = (0..BURST).map(|_| connect(site.port)).collect();
+    let mut streams = streams?;
+    let gives_up = Instant::now() + UNHURRIED * site.options.patience;
+    for (at, stream) in streams.iter_mut().enumerate() {
+        stream.write_all(format!("{at:08}").as_bytes())?;
+    }
+    for (at, stream) in streams.iter_mut().enumerate() {
+        let left = gives_up.saturating_duration_since(Instant::now());
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let heard = hear(stream, at);
+        heard.with_context(|| format!("at most {UNHURRIED:?}"))?;
+    }
+    Ok(())
 }
 
 /// Connections for one small answer each, as many a second as are wanted or can be had.
 pub(super) fn storm(site: &Site<'_>) -> Result<Served> {
     let machine = echo(site)?;
+    let before = streams::resident(machine.id())?;
     let seconds = if site.options.slow { 30 } else { 10 };
     let started = Instant::now();
     let plan = Plan {
@@ -89,8 +129,9 @@ pub(super) fn storm(site: &Site<'_>) -> Result<Served> {
     };
     let served = drive(plan, |_| Ok(()), |(), client, round| step(client, round));
     served.check()?;
+    let growth = streams::check_growth(machine.id(), before)?;
     machine.end(143)?;
-    Ok(served)
+    Ok(served.saying(growth))
 }
 
 /// Clients that say a byte from time to time beside others that are served meanwhile; in the end

@@ -41,6 +41,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("idle/listening", CC, idle::listening),
     scenario("connections/storm", CC, connections::storm),
     scenario("connections/ten-thousand", CC, connections::ten_thousand),
+    scenario("connections/burst", CC, connections::burst),
     scenario("connections/slow-loris", PYTHON, connections::slow_loris),
     scenario("streams/echo", CC, streams::echo),
     scenario("streams/client-stops-reading", CC, streams::client_stops),

@@ -37,7 +37,7 @@ pub(super) fn resident(id: u32) -> Result<u64> {
 }
 
 /// Fails when the monitor has grown.
-fn check_growth(id: u32, before: u64) -> Result<String> {
+pub(super) fn check_growth(id: u32, before: u64) -> Result<String> {
     let growth = resident(id)?.saturating_sub(before);
     let allowed = growth >> 10 <= GROWTH_MIB;
     ensure!(allowed, "the monitor has {growth} KiB more than before");
@@ -76,7 +76,7 @@ fn read_poured(stream: &mut TcpStream) -> Result<()> {
 /// The client sends, and the server reads nothing for three seconds.
 pub(super) fn server_stops(site: &Site<'_>) -> Result<Served> {
     let started = Instant::now();
-    let mut machine = peer(site, "gather")?;
+    let mut machine = peer(site, "gather-late")?;
     machine.wait_ready(|| gathered(site.port, b"there?"))?;
     let before = resident(machine.id())?;
     let bytes = noise(32 << 20);
