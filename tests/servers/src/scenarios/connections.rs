@@ -21,7 +21,7 @@ const CLIENTS: u32 = 8;
 /// Connections that are open at the same time.
 const OPEN: u32 = 10_000;
 /// Connections that begin at the same time, and how often they do.
-const BURST: usize = 500;
+const BURST: usize = 2_000;
 const BURSTS: u32 = 5;
 /// As long as a client waits that waits for nobody in particular.
 const UNHURRIED: Duration = Duration::from_secs(5);
