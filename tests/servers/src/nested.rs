@@ -23,6 +23,9 @@ pub(crate) fn run(xtask: &Path, options: &Options) -> Result<bool> {
     for filter in &options.filter {
         command.args(["--filter", filter]);
     }
+    for (flag, is_given) in [("--slow", options.slow), ("--verbose", options.verbose)] {
+        command.args(is_given.then_some(flag));
+    }
     let status = command.status().context("xtask does not start")?;
     Ok(status.success())
 }
