@@ -28,12 +28,16 @@ pub(super) fn echo(site: &Site<'_>) -> Result<Served> {
     Ok(served)
 }
 
-/// A process's resident memory in KiB.
+/// A process's resident memory in KiB, without what it shares: the machine's memory is the
+/// machine's, and by the KVM engine the monitor has it mapped.
 pub(super) fn resident(id: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(number.context("VmRSS")?.parse()?)
+    let field = |name: &str| -> Result<u64> {
+        let mut lines = status.lines();
+        let number = lines.find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+        Ok(number.with_context(|| name.to_owned())?.parse()?)
+    };
+    Ok(field("VmRSS:")? - field("RssShmem:")?)
 }
 
 /// Fails when the monitor has grown.
