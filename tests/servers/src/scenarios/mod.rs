@@ -1,0 +1,83 @@
+//! Networks in hard times.
+
+mod connections;
+mod idle;
+mod outbound;
+mod refused;
+mod streams;
+mod udp;
+
+use anyhow::Result;
+
+use crate::clients::exchange;
+use crate::load::Served;
+use crate::machine::Machine;
+use crate::needs::Need;
+use crate::programs;
+use crate::site::Site;
+
+/// A case with a server of this suite's own, or none.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) run: fn(&Site<'_>) -> Result<Served>,
+}
+
+const CC: &[Need] = &[Need::Debian("cc", "gcc")];
+const PYTHON: &[Need] = &[Need::Debian("/usr/bin/python3", "python3")];
+const CURL: &[Need] = &[Need::Debian("curl", "curl")];
+
+const fn scenario(
+    name: &'static str,
+    needs: &'static [Need],
+    run: fn(&Site<'_>) -> Result<Served>,
+) -> Scenario {
+    Scenario { name, needs, run }
+}
+
+/// All of them; those that wait longest come first.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario("idle/listening", CC, idle::listening),
+    scenario("connections/storm", CC, connections::storm),
+    scenario("connections/ten-thousand", CC, connections::ten_thousand),
+    scenario("connections/burst", CC, connections::burst),
+    scenario("connections/slow-loris", PYTHON, connections::slow_loris),
+    scenario("streams/echo", CC, streams::echo),
+    scenario("streams/client-stops-reading", CC, streams::client_stops),
+    scenario("streams/server-stops-reading", CC, streams::server_stops),
+    scenario(
+        "streams/half-closed-by-client",
+        CC,
+        streams::client_closes_half,
+    ),
+    scenario(
+        "streams/half-closed-by-server",
+        CC,
+        streams::server_closes_half,
+    ),
+    scenario("udp/echo", CC, udp::echo),
+    scenario("udp/large", CC, udp::large),
+    scenario("outbound/host-allowed", CURL, outbound::host_allowed),
+    scenario("outbound/host-refused", CURL, outbound::host_refused),
+    scenario("outbound/names", PYTHON, outbound::names),
+    scenario("refused/port-in-use", &[], refused::port_in_use),
+    scenario("refused/privileged-port", &[], refused::privileged_port),
+    scenario("refused/no-such-tap", &[], refused::no_such_tap),
+    scenario("refused/no-network", PYTHON, refused::no_network),
+    scenario("input/reader-beside-others", PYTHON, idle::blocked_reader),
+];
+
+/// A machine with `../programs/peer.c`, which has one of several manners.
+fn peer(site: &Site<'_>, manner: &str) -> Result<Machine> {
+    let program = programs::c("peer", site.folder())?;
+    let words = [&program.to_string_lossy(), manner, &site.port.to_string()].map(str::to_owned);
+    site.start(&[], words.to_vec())
+}
+
+/// The same, whose manner is to echo, when it does.
+fn echo(site: &Site<'_>) -> Result<Machine> {
+    let mut machine = peer(site, "echo")?;
+    machine.wait_ready(|| exchange::ask(site.port, "there?", "there?"))?;
+    Ok(machine)
+}
