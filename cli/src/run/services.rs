@@ -118,12 +118,22 @@ impl Threads<'_> {
     /// Starts those that serve a device, a queue each.
     pub(super) fn device(&self, number: u32, service: Service) -> Result<(), Failure> {
         let memory = self.machine.memory();
-        let device = FsDevice::new(number, "husk", memory, self.machine.doorbells()?)?;
+        let bells = self.machine.doorbells()?;
+        let queues = match service {
+            Service::Console(_) => 2,
+            Service::Directory(_) => 1,
+        };
+        let device = FsDevice::new(number, ("husk", queues), memory, bells)?;
         match service {
             Service::Console(console) => {
-                let urgent = console.try_clone();
-                let urgent = urgent.map_err(|error| Failure::new("the console", error, ""))?;
+                let clone = || {
+                    let cloned = console.try_clone();
+                    cloned.map_err(|error| Failure::new("the console", error, ""))
+                };
+                let (urgent, patient) = (clone()?, clone()?);
                 self.queue("console", &device, QUEUE_REQUESTS, console)?;
+                // A read of standard input keeps nobody from writing.
+                self.queue("console-input", &device, QUEUE_REQUESTS + 1, patient)?;
                 self.queue("console-urgent", &device, QUEUE_URGENT, urgent)
             }
             Service::Directory(directory) => {

@@ -1,14 +1,14 @@
 //! The virtio file system device (virtio 1.2, 5.11).
 //!
 //! Queue 0 is for what must not wait behind other requests: interruptions. Queue 1 carries
-//! the rest.
+//! the rest; if there is one more, that carries what waits for input, so that nobody waits behind it.
 
 use alloc::sync::Arc;
 
 use guest_abi::fuse::{InHeader, InterruptIn, Opcode};
 use guest_hal::sync::Mutex;
 use guest_hal::virtio::{self, Device, RequestQueue, Source, Target};
-use guest_kernel::fs::fuse::Transport;
+use guest_kernel::fs::fuse::{Transport, Waits};
 use guest_kernel::{Errno, Result, signal, thread};
 use zerocopy::IntoBytes;
 
@@ -17,6 +17,7 @@ use zerocopy::IntoBytes;
 pub struct FuseDevice {
     urgent: Mutex<RequestQueue>,
     requests: Mutex<RequestQueue>,
+    input: Option<Mutex<RequestQueue>>,
 }
 
 /// Where the configuration says what the file system is called, and how many queues for
@@ -52,11 +53,16 @@ fn is_called(device: &Device, tag: &[u8]) -> bool {
 }
 
 fn set_up(device: Device) -> Result<Arc<dyn Transport>> {
-    let queues = device.open(0, 2).map_err(|_| Errno::ENODEV)?.queues;
-    let [urgent, requests] = <[_; 2]>::try_from(queues).map_err(|_| Errno::ENODEV)?;
+    let mut count = [0; 4];
+    let read = device.configuration(QUEUE_COUNT, &mut count);
+    let has_more = read.is_ok() && u32::from_le_bytes(count) > 1;
+    let opened = device.open(0, if has_more { 3 } else { 2 });
+    let mut queues = opened.map_err(|_| Errno::ENODEV)?.queues.into_iter();
+    let mut next = || queues.next().map(|queue| Mutex::new(queue.into()));
     Ok(Arc::new(FuseDevice {
-        urgent: Mutex::new(urgent.into()),
-        requests: Mutex::new(requests.into()),
+        urgent: next().ok_or(Errno::ENODEV)?,
+        requests: next().ok_or(Errno::ENODEV)?,
+        input: next(),
     }))
 }
 
@@ -91,8 +97,9 @@ impl Transport for FuseDevice {
         unique: u64,
         send: &[Source<'_>],
         receive: &mut [Target<'_>],
-        interruptible: bool,
+        waits: Waits,
     ) -> Result<usize> {
+        let interruptible = waits != Waits::Work;
         if interruptible && is_signalled() {
             return Err(Errno::EINTR);
         }
@@ -103,7 +110,9 @@ impl Transport for FuseDevice {
                 self.interrupt(unique);
             }
         };
-        let length = self.requests.lock().call(send, receive, &mut woken);
+        let long = self.input.as_ref().filter(|_| waits == Waits::Input);
+        let queue = long.unwrap_or(&self.requests);
+        let length = queue.lock().call(send, receive, &mut woken);
         length.map_err(|_| Errno::EIO)
     }
 }

@@ -120,7 +120,7 @@ fn drive(memory: &GuestMemory, base: u64, data: &[u8]) {
         count: AtomicU32::new(0),
         answered: AtomicUsize::new(0),
     });
-    let device = FsDevice::new(0, "fuzz", memory, driver).expect("the page is there");
+    let device = FsDevice::new(0, ("fuzz", 1), memory, driver).expect("the page is there");
     device.serve(QUEUE_REQUESTS, &mut Echo);
 }
 

@@ -1,6 +1,6 @@
 //! The file system device of machines whose kernel shares pages with the monitor.
 //!
-//! Queue 0 is for urgent requests (interrupts, forgets), queue 1 for all others; each
+//! Queue 0 is for urgent requests (interrupts, forgets), the others for the rest; each
 //! is served by a thread of its own, in order.
 
 use std::sync::Arc;
@@ -31,13 +31,14 @@ pub struct FsDevice {
 }
 
 impl FsDevice {
-    /// Puts the device on its page, where the guest finds it. `tag` names it.
+    /// Puts the device on its page, where the guest finds it. `tag` names it; it has `requests`
+    /// queues beside the urgent one.
     ///
     /// # Errors
     /// When the machine's memory has no such page.
     pub fn new(
         number: u32,
-        tag: &str,
+        (tag, requests): (&str, u16),
         memory: &GuestMemory,
         bells: Arc<dyn Doorbells>,
     ) -> Result<Self, MemoryError> {
@@ -45,14 +46,14 @@ impl FsDevice {
         page.queue_size_max
             .store(u32::from(QUEUE_SIZE), Ordering::Relaxed);
         page.queue_count
-            .store(u32::from(QUEUE_REQUESTS) + 1, Ordering::Relaxed);
+            .store(u32::from(QUEUE_REQUESTS + requests), Ordering::Relaxed);
         page.device_features.store(VERSION_1, Ordering::Relaxed);
         let name = tag_bytes(tag);
         for (word, bytes) in page.config.iter().zip(name.chunks_exact(4)) {
             let value = bytes.try_into().map_or(0, u32::from_le_bytes);
             word.store(value, Ordering::Relaxed);
         }
-        page.config[9].store(1, Ordering::Relaxed);
+        page.config[9].store(u32::from(requests), Ordering::Relaxed);
         page.device_id
             .store(device::DEVICE_ID_FS, Ordering::Release);
         Ok(Self {

@@ -9,7 +9,7 @@ use guest_abi::fuse::{
 };
 use guest_hal::sync::Mutex;
 use guest_hal::virtio::{Source, Target};
-use guest_kernel::fs::fuse::Transport;
+use guest_kernel::fs::fuse::{Transport, Waits};
 use guest_kernel::{Errno, Result, sched, wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -242,7 +242,7 @@ impl Transport for Console {
         unique: u64,
         send: &[Source<'_>],
         receive: &mut [Target<'_>],
-        _: bool,
+        _: Waits,
     ) -> Result<usize> {
         let mut header = InHeader::default();
         if pieces::copy(send, 0, header.as_mut_bytes()) < size_of::<InHeader>() {

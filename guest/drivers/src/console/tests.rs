@@ -15,7 +15,7 @@ use guest_abi::fuse::{
 use guest_hal::Nanos;
 use guest_hal::memory::Extent;
 use guest_hal::virtio::{Source, Target};
-use guest_kernel::fs::fuse::Transport;
+use guest_kernel::fs::fuse::{Transport, Waits};
 use guest_kernel::{Errno, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -85,7 +85,9 @@ fn ask(
     send.extend(pieces.iter().map(|piece| Source::Bytes(piece)));
     let (mut first, mut second) = ([0; 16], [0xa5; 4096]);
     let mut receive = [Target::Bytes(&mut first), Target::Bytes(&mut second)];
-    let length = console.exchange(6, &send, &mut receive, true).unwrap();
+    let length = console
+        .exchange(6, &send, &mut receive, Waits::Input)
+        .unwrap();
     let reply = OutHeader::read_from_bytes(&first).unwrap();
     assert_eq!((reply.unique, reply.len as usize), (6, length));
     match reply.error {
@@ -272,17 +274,17 @@ fn odd_frames_end_in_an_error() {
     let bytes = header.as_bytes();
     let mut reply = [0; 16];
     let unknown = [Source::Bytes(bytes)];
-    let length = console.exchange(6, &unknown, &mut [Target::Bytes(&mut reply)], false);
+    let length = console.exchange(6, &unknown, &mut [Target::Bytes(&mut reply)], Waits::Work);
     assert_eq!(length, Ok(16));
     let answer = OutHeader::read_from_bytes(&reply).unwrap();
     assert_eq!(answer.error, error(Errno::ENOSYS));
     let cut = [Source::Bytes(&bytes[..39])];
-    let short = console.exchange(6, &cut, &mut [Target::Bytes(&mut reply)], false);
+    let short = console.exchange(6, &cut, &mut [Target::Bytes(&mut reply)], Waits::Work);
     assert_eq!(short, Err(Errno::EIO));
     let mut small = [0; 15];
-    let small = console.exchange(6, &unknown, &mut [Target::Bytes(&mut small)], false);
+    let small = console.exchange(6, &unknown, &mut [Target::Bytes(&mut small)], Waits::Work);
     assert_eq!(small, Err(Errno::EIO));
-    assert_eq!(console.exchange(6, &unknown, &mut [], false), Ok(0));
+    assert_eq!(console.exchange(6, &unknown, &mut [], Waits::Work), Ok(0));
 }
 
 #[test]

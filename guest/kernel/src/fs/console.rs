@@ -17,7 +17,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::buffer::{Destination, Origin};
 use super::direct;
 use super::file::{Events, File, Io, Position, Positioning, Regular};
-use super::fuse::{Request, Session, Transport, bounce, metadata, send_write, wire_change};
+use super::fuse::{Request, Session, Transport, Waits, bounce, metadata, send_write, wire_change};
 use super::inode::Inode;
 use super::metadata::{Change, FileKind, Metadata};
 use super::pages::PageStore;
@@ -79,12 +79,12 @@ impl Stream {
         }))
     }
 
-    const fn request(&self, opcode: Opcode, interruptible: bool) -> Request {
+    const fn request(&self, opcode: Opcode, waits: Waits) -> Request {
         Request {
             opcode,
             node: self.node,
             owner: (0, 0),
-            interruptible,
+            waits,
         }
     }
 
@@ -93,7 +93,8 @@ impl Stream {
         I: IntoBytes + zerocopy::Immutable,
         O: FromBytes + IntoBytes,
     {
-        self.session.ask(self.request(opcode, false), input, &[])
+        self.session
+            .ask(self.request(opcode, Waits::Work), input, &[])
     }
 
     /// Reads at most `length` bytes into an extent.
@@ -109,7 +110,7 @@ impl Stream {
         let into = &mut [Target::Extent(extent, at, length)];
         let got = self
             .session
-            .call(self.request(Opcode::Read, true), &send, into);
+            .call(self.request(Opcode::Read, Waits::Input), &send, into);
         Ok((got.map_err(interrupted)? as u64).min(length))
     }
 
@@ -127,7 +128,7 @@ impl Stream {
             flags: io.flags,
             ..WriteIn::default()
         };
-        let request = self.request(Opcode::Write, true);
+        let request = self.request(Opcode::Write, Waits::Output);
         let source = Source::Extent(bounce, 0, length);
         let result = send_write(&self.session, request, &ask, source);
         let wrote = *result.as_ref().unwrap_or(&0);
@@ -167,7 +168,7 @@ impl Stream {
                 flags: io.flags,
                 ..WriteIn::default()
             };
-            let request = self.request(Opcode::Write, true);
+            let request = self.request(Opcode::Write, Waits::Output);
             let source = Source::Extent(extent, at, length);
             send_write(&self.session, request, &ask, source).map_err(interrupted)
         })?;
@@ -194,7 +195,7 @@ impl Stream {
         let send = [Source::Bytes(ask.as_bytes())];
         let into = &mut [Target::Bytes(&mut reply)];
         self.session
-            .call(self.request(Opcode::Ioctl, false), &send, into)
+            .call(self.request(Opcode::Ioctl, Waits::Work), &send, into)
             .is_ok()
     }
 
@@ -340,7 +341,7 @@ impl File for Stream {
             send.get(..)
         };
         let into = &mut [Target::Bytes(&mut reply)];
-        let request = self.request(Opcode::Ioctl, false);
+        let request = self.request(Opcode::Ioctl, Waits::Work);
         self.session.call(request, send.unwrap_or_default(), into)?;
         let (head, body) = IoctlOut::read_from_prefix(&reply).map_err(|_| Errno::EIO)?;
         uaccess::write(argument, body.get(..output).unwrap_or_default())?;

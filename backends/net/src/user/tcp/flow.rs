@@ -88,6 +88,8 @@ pub(in crate::user) struct Flow {
     /// The socket takes nothing; the guest's bytes were dropped.
     pub(super) blocked: bool,
     pub(super) dropped: bool,
+    /// The first segment could not be sent yet: the guest had no buffer.
+    pub(super) greeting_waits: bool,
     /// Acknowledgements to send now; the time of the one that may wait.
     pub(super) acks: u8,
     pub(super) delayed: u64,
@@ -139,6 +141,7 @@ impl Flow {
             guest_end: false,
             blocked: false,
             dropped: false,
+            greeting_waits: false,
             acks: 0,
             delayed: 0,
             deadline: u64::MAX,

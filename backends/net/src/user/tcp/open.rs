@@ -104,18 +104,16 @@ impl Tcp {
         Some(id)
     }
 
-    /// Sends SYN, or SYN and ACK; again if need be.
+    /// Sends SYN, or SYN and ACK; again if need be. Where the guest has no buffer for it, it goes
+    /// as soon as there is one.
     pub(super) fn greet(&mut self, guest: &dyn Guest, id: Id) {
-        let Some(flow) = self.flows.get_mut(id) else {
-            return;
-        };
-        let flags = if flow.state == State::Calling {
-            SYN
-        } else {
-            SYN | ACK
-        };
-        let first = flow.una;
-        flow.say(guest, flags, first);
+        let waits = self
+            .flows
+            .get_mut(id)
+            .is_some_and(|flow| !greeted(flow, guest));
+        if waits {
+            self.queue(id);
+        }
     }
 
     /// The socket has arrived, or cannot.
@@ -162,6 +160,18 @@ impl Tcp {
         self.opened(id);
         self.queue(id);
     }
+}
+
+/// Sends SYN, or SYN and ACK; whether the guest had a buffer for it.
+pub(super) fn greeted(flow: &mut Flow, guest: &dyn Guest) -> bool {
+    let flags = if flow.state == State::Calling {
+        SYN
+    } else {
+        SYN | ACK
+    };
+    let first = flow.una;
+    flow.greeting_waits = !flow.say(guest, flags, first);
+    !flow.greeting_waits
 }
 
 /// What the guest says once.

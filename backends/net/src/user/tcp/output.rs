@@ -7,6 +7,7 @@ use super::super::packet::PSH;
 use super::super::slab::Id;
 use super::Tcp;
 use super::flow::{Flow, LAST, PLAIN, State};
+use super::open::greeted;
 use super::time::timeout;
 use crate::network::{Delivery, Guest};
 
@@ -65,6 +66,13 @@ impl Tcp {
 }
 
 fn turn(common: &mut Common, flow: &mut Flow, guest: &dyn Guest) -> io::Result<Turn> {
+    if flow.greeting_waits && matches!(flow.state, State::Calling | State::Answering) {
+        return Ok(if greeted(flow, guest) {
+            Turn::Idle
+        } else {
+            Turn::NoRoom
+        });
+    }
     if flow.state != State::Open {
         return Ok(Turn::Idle);
     }

@@ -44,7 +44,7 @@ impl FuseInode {
             opcode,
             node: self.node,
             owner: (new.uid, new.gid),
-            interruptible: false,
+            waits: super::Waits::Work,
         }
     }
 

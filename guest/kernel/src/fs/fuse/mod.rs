@@ -24,7 +24,7 @@ pub use file::FuseFile;
 pub(super) use file::send_write;
 pub use node::FuseInode;
 pub(super) use node::{metadata, wire_change};
-pub use session::{Request, Session, Transport};
+pub use session::{Request, Session, Transport, Waits};
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};

@@ -24,8 +24,7 @@ const TRANSFER_MAX: u64 = 1 << 20;
 /// What carries requests to a server.
 pub trait Transport: Debug + Send + Sync {
     /// Sends a request and waits for the reply; returns the reply's length. `unique` is the
-    /// request's number. With `interruptible`, a signal for the program makes the server
-    /// answer early.
+    /// request's number.
     ///
     /// # Errors
     /// `EIO` when the device is broken.
@@ -34,8 +33,19 @@ pub trait Transport: Debug + Send + Sync {
         unique: u64,
         send: &[Source<'_>],
         receive: &mut [Target<'_>],
-        interruptible: bool,
+        waits: Waits,
     ) -> Result<usize>;
+}
+
+/// How long the answer to a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// As long as the server works at it.
+    Work,
+    /// Until somebody takes what is written. A signal for the program makes the server answer early.
+    Output,
+    /// Until something comes from outside; others are not to wait behind it. A signal, as before.
+    Input,
 }
 
 /// A request: what is asked of which node, for whom.
@@ -47,8 +57,8 @@ pub struct Request {
     pub node: u64,
     /// User and group that own what is made.
     pub owner: (u32, u32),
-    /// Whether a signal ends it.
-    pub interruptible: bool,
+    /// How long the answer may take.
+    pub waits: Waits,
 }
 
 impl Request {
@@ -59,7 +69,7 @@ impl Request {
             opcode,
             node,
             owner: (0, 0),
-            interruptible: false,
+            waits: Waits::Work,
         }
     }
 }
@@ -171,7 +181,7 @@ impl Session {
             let targets = targets.get_mut(..count).ok_or(Errno::EIO)?;
             let sources = sources.all().ok_or(Errno::EIO)?;
             self.transport
-                .exchange(header.unique, sources, targets, request.interruptible)?
+                .exchange(header.unique, sources, targets, request.waits)?
         };
         body_length(&reply, header.unique, length)
     }
@@ -240,7 +250,7 @@ impl Session {
         // There is no reply; a broken device shows at the next request.
         let _ = self
             .transport
-            .exchange(header.unique, &send, &mut [], false);
+            .exchange(header.unique, &send, &mut [], Waits::Work);
     }
 }
 

@@ -15,7 +15,7 @@ use guest_hal::virtio::{Source, Target};
 use linux_raw_sys::general as raw;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{FuseFs, Transport, Use};
+use super::{FuseFs, Transport, Use, Waits};
 use crate::fs::caller::Caller;
 use crate::fs::file::File;
 use crate::fs::inode::FileSystem;
@@ -99,7 +99,7 @@ impl Transport for Server {
         unique: u64,
         send: &[Source<'_>],
         receive: &mut [Target<'_>],
-        _: bool,
+        _: Waits,
     ) -> Result<usize> {
         let mut bytes = Vec::new();
         for piece in send {
