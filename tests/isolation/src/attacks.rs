@@ -85,9 +85,19 @@ impl<'b> Attacker<'b> {
 
     /// Runs a program in a machine; then, if asked, once more under strace.
     fn run(&mut self, name: &str, argument: Option<usize>, limit: Duration) -> Result<Ended> {
+        self.run_until(name, argument, limit, Running::end_within)
+    }
+
+    fn run_until(
+        &mut self,
+        name: &str,
+        argument: Option<usize>,
+        limit: Duration,
+        end: fn(&mut Running, Duration) -> Result<Ended>,
+    ) -> Result<Ended> {
         let arguments = self.arguments(name, argument)?;
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let ended = self.bench.start(&arguments)?.end_within(limit)?;
+        let ended = end(&mut self.bench.start(&arguments)?, limit)?;
         self.runs += 1;
         self.deaths += usize::from(ended.status != 0);
         if let Some(strace) = self.strace.clone() {
@@ -157,12 +167,22 @@ fn frames(mut by: Attacker<'_>) -> Result<Verdict> {
     Ok(by.verdict("forged signal frames"))
 }
 
-/// Goes on behind each offset at which the cell ended.
+/// How long a cell may stay where it jumped to: the stub also has code that waits.
+const JUMP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Goes on behind each offset at which the cell ended, or waits for ever: that harms only itself.
 fn offsets(mut by: Attacker<'_>) -> Result<Verdict> {
     let mut next = 0;
     loop {
-        let ended = by.run("offsets", Some(next), STEP_LIMIT);
-        let ended = ended.and_then(|ended| check_end(&ended).map(|()| ended));
+        let ended = by.run_until("offsets", Some(next), JUMP_LIMIT, Running::end_or_stop);
+        let ended = ended.and_then(|ended| {
+            let waits = ended.killed && ended.status == 128 + 9;
+            if waits {
+                Ok(ended)
+            } else {
+                check_end(&ended).map(|()| ended)
+            }
+        });
         let ended = ended.with_context(|| format!("from offset {next}"))?;
         let last = ended.stdout.lines().rev().find_map(offset_in);
         next = last.context("it did not say where it was")? + 1;

@@ -179,14 +179,34 @@ impl Running {
 
     /// Waits for the end; past the limit that is an error.
     pub(crate) fn end_within(&mut self, limit: Duration) -> Result<Ended> {
+        if !self.has_ended_within(limit)? {
+            self.kill();
+            bail!("it did not end within {limit:?}: {}", self.stderr());
+        }
+        self.end()
+    }
+
+    /// Waits for the end, and past the limit ends it.
+    pub(crate) fn end_or_stop(&mut self, limit: Duration) -> Result<Ended> {
+        if !self.has_ended_within(limit)? {
+            self.kill();
+            self.has_ended_within(limit)?;
+        }
+        self.end()
+    }
+
+    fn has_ended_within(&mut self, limit: Duration) -> Result<bool> {
         let deadline = Instant::now() + limit;
         while self.is_alive()? {
             if Instant::now() >= deadline {
-                self.kill();
-                bail!("it did not end within {limit:?}: {}", self.stderr());
+                return Ok(false);
             }
             sleep(Duration::from_millis(5));
         }
+        Ok(true)
+    }
+
+    fn end(&self) -> Result<Ended> {
         let status = self.ended.context("it has ended")?;
         let signal = status.signal();
         Ok(Ended {
