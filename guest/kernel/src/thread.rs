@@ -45,8 +45,8 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// A thread that starts at `context` with that base of thread-local storage and the vector
-    /// state of the caller; not running yet. `None` as number: the first one of `process`.
+    /// Thread `tid` of a process, which starts at `context` with that base of thread-local storage
+    /// and the vector state of the caller; not running yet.
     ///
     /// # Errors
     /// `EAGAIN` without memory.

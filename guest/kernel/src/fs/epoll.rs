@@ -126,6 +126,20 @@ impl Interest {
         !wish.silenced && wish.events & raw::EPOLLET == 0
     }
 
+    /// Takes its ear off the file's queue.
+    fn stop_listening(&self) {
+        let Some(file) = self.file.upgrade() else {
+            return;
+        };
+        let queue = file.file().ok().and_then(|file| file.queue());
+        if let Some(queue) = queue {
+            queue.forget(&|listener| {
+                let ear = (listener as &dyn core::any::Any).downcast_ref::<Ear>();
+                ear.is_some_and(|ear| core::ptr::eq(ear.0.as_ptr(), self))
+            });
+        }
+    }
+
     fn is_silent(&self) -> bool {
         let file = self.file.upgrade();
         file.is_some_and(|file| file.file().is_ok_and(|file| file.is_silent()))
@@ -250,12 +264,7 @@ impl Epoll {
         let found = self.interests.lock().remove(&Self::key(fd, file));
         let interest = found.ok_or(Errno::ENOENT)?;
         interest.gone.store(true, Ordering::Relaxed);
-        if let Some(queue) = file.file()?.queue() {
-            queue.forget(&|listener| {
-                let ear = (listener as &dyn core::any::Any).downcast_ref::<Ear>();
-                ear.is_some_and(|ear| core::ptr::eq(ear.0.as_ptr(), Arc::as_ptr(&interest)))
-            });
-        }
+        interest.stop_listening();
         self.silent.lock().retain(|other| other.key != interest.key);
         Ok(())
     }
@@ -304,6 +313,14 @@ impl Epoll {
         let queues = [&self.ready.queue];
         let waited = wait_for(&queues, deadline, &|| self.patience(), &mut check)?;
         Ok(waited.unwrap_or_default())
+    }
+}
+
+impl Drop for Epoll {
+    fn drop(&mut self) {
+        for interest in self.interests.get_mut().values() {
+            interest.stop_listening();
+        }
     }
 }
 

@@ -4,7 +4,7 @@ mod choices;
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use guest_hal::{LinearAddress, Nanos};
@@ -184,12 +184,6 @@ impl InternetSocket {
             Address::Internet(address) => Ok(*address),
             _ => Err(Errno::EAFNOSUPPORT),
         }
-    }
-
-    fn check_port(port: u16) -> Result<()> {
-        // The machine's root is this machine's alone: as in a container, every port is free.
-        let _ = port;
-        Ok(())
     }
 
     fn send_stream(&self, message: Outgoing<'_, '_>) -> Result<()> {
@@ -415,7 +409,7 @@ impl Socket for InternetSocket {
         if self.family == Family::V6 && address.is_ipv4() {
             return Err(Errno::EAFNOSUPPORT);
         }
-        Self::check_port(address.port())?;
+        // Every port is free: root is the machine's own here, as in a container.
         self.call(|stack, handle| stack.bind(handle, address))
     }
 
@@ -539,14 +533,5 @@ impl File for InternetSocket {
             return None;
         }
         Some(self.ready().readable_bytes as u64)
-    }
-}
-
-/// Any address of a family, as an unbound socket has it.
-#[must_use]
-pub const fn any(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     }
 }
