@@ -111,8 +111,10 @@ int main(void)
     pthread_create(&threads[0], NULL, lock, NULL);
     usleep(50000);
     IS(word == (FUTEX_WAITERS | syscall(SYS_gettid)));
-    CALL(futex(&word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+    /* Both speak from here on, so this one waits with it. */
+    long unlocked = futex(&word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0);
     pthread_join(threads[0], NULL);
+    NUMBER(unlocked);
     NUMBER(word);
     /* The same memory at two addresses is one futex, unless it is private. */
     int fd = memfd_create("two", 0);
