@@ -168,7 +168,7 @@ fn frames(mut by: Attacker<'_>) -> Result<Verdict> {
 }
 
 /// How long a cell may stay where it jumped to: the stub also has code that waits.
-const JUMP_LIMIT: Duration = Duration::from_secs(3);
+const JUMP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Goes on behind each offset at which the cell ended, or waits for ever: that harms only itself.
 fn offsets(mut by: Attacker<'_>) -> Result<Verdict> {
