@@ -167,6 +167,10 @@ pub(crate) trait Lower: Platform {
     /// Where a task goes that leaves for the program, with its frame at the stack's pointer.
     fn leave_address(&self) -> u64;
 
+    /// Makes memory of the kernel safe as a stack: touching it must need no lock of this layer,
+    /// since code that holds one may be the first to reach so deep.
+    fn prepare_stack(&self, _linear: LinearAddress, _length: u64) {}
+
     /// Sleeps while `word` is `expected`. May return early.
     fn wait_on(&self, word: &AtomicU32, expected: u32);
 

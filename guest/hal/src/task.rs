@@ -89,7 +89,7 @@ mod switching {
     use super::{Extent, STACK_SIZE, Task, UserContext};
     use crate::area::{self, area};
     use crate::fpu::FpuState;
-    use crate::{frame, lock, platform};
+    use crate::{LinearAddress, frame, lock, platform};
 
     /// A spin lock: never held across a switch.
     type Slot<T> = spin::Mutex<Option<T>>;
@@ -117,6 +117,7 @@ mod switching {
 
         pub(super) fn fresh(stack: &Extent, context: &UserContext, tls_base: u64) -> Self {
             let start = crate::memory::ram_pointer(stack.start().0).addr() as u64;
+            crate::platform::lower().prepare_stack(LinearAddress(start), STACK_SIZE);
             // A frame that ends here lies 16-byte aligned.
             let top = start + STACK_SIZE - 64 + 8;
             let frame = top - frame::LENGTH;

@@ -16,7 +16,7 @@ use crate::{Errno, Result, sched, signal, thread};
 /// Who is told that something changed. Telling does no more than to note it: it may happen
 /// under locks.
 pub trait Listener: core::any::Any + Send + Sync {
-    /// Something changed: of a file, what it may be ready for now.
+    /// Something changed; `events` is what a file may have become ready for, all bits for others.
     fn notified(&self, events: Events);
 }
 

@@ -205,6 +205,10 @@ impl Lower for Bare {
         entry::leave_address()
     }
 
+    fn prepare_stack(&self, linear: LinearAddress, length: u64) {
+        memory::populate(linear.0, length, true);
+    }
+
     /// Nobody can hold what the only processor waits for.
     fn wait_on(&self, _: &AtomicU32, _: u32) {}
 

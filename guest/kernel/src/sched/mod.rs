@@ -13,7 +13,6 @@ mod scheduling;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
-
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use guest_abi::layout::VCPUS_MAX;
@@ -32,6 +31,7 @@ pub use scheduling::{PRIORITY_MAX, Policy, Said, Scheduling};
 pub const SLICE: Nanos = Nanos(3_000_000);
 /// How far a thread that wakes may be ahead of those that run: they are interrupted for it.
 const WAKE_GAIN: u64 = 1_000_000;
+
 /// What the scheduler knows of a virtual CPU.
 #[derive(Debug, Default)]
 struct VcpuState {
