@@ -5,7 +5,7 @@ use guest_hal::{LinearAddress, Nanos};
 use guest_kernel::process::current;
 use guest_kernel::signal::number;
 use guest_kernel::time::{INTERVAL_TIMERS, Measure, Notice, processor};
-use guest_kernel::{Errno, Result, uaccess, wait};
+use guest_kernel::{Errno, Result, sched, thread, uaccess, wait};
 use linux_raw_sys::general as raw;
 
 use crate::Return;
@@ -33,7 +33,8 @@ fn read_clock(clockid: i32) -> Result<Nanos> {
             clock::monotonic()
         }
         raw::CLOCK_BOOTTIME | raw::CLOCK_BOOTTIME_ALARM => clock::boottime(),
-        raw::CLOCK_PROCESS_CPUTIME_ID | raw::CLOCK_THREAD_CPUTIME_ID => processor(),
+        raw::CLOCK_PROCESS_CPUTIME_ID => processor(),
+        raw::CLOCK_THREAD_CPUTIME_ID => sched::ran(&thread::current()),
         _ => return Err(Errno::EINVAL),
     })
 }
