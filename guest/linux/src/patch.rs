@@ -1,7 +1,7 @@
 //! Replacing a system call's trap by a jump, lazily, one site at a time.
 //!
 //! A site is patched when it traps, so what is patched is known to be executed as a
-//! `syscall` instruction. Two forms:
+//! `syscall` instruction. Three forms, tried in this order:
 //!
 //! * `mov $number, %eax; syscall` (7 bytes): the `mov` becomes a jump to a stub that does
 //!   the same `mov` and enters the kernel. Nothing moves, so this is always safe: whoever
@@ -10,6 +10,9 @@
 //!   become a jump to a stub that enters the kernel, executes the moved instruction and
 //!   jumps back. Refused if any jump nearby lands on the moved instruction. A saved
 //!   instruction pointer there is translated ([`patched_address`], [`original_address`]).
+//! * `syscall` alone becomes a short jump to padding nearby, and that a jump to a stub. Padding is
+//!   the operand of a long `nop`, which stays one whatever its operand says, or a run of `int3`
+//!   that no constant can be. Nothing moves here either; it comes last since it jumps twice.
 //!
 //! A stub follows the hardware's convention: `rcx` is the address to return to, and two
 //! bytes before that address there is a `syscall` instruction, so that a call can be
@@ -91,7 +94,9 @@ pub(crate) fn patch(context: &mut UserContext) {
     if uaccess::read(LinearAddress(site), &mut code).is_err() || !code.starts_with(&SYSCALL) {
         return;
     }
-    let done = patch_load(site, context.call) || patch_follower(context, site, &code);
+    let done = patch_load(site, context.call)
+        || patch_follower(context, site, &code)
+        || patch_by_padding(site);
     if done {
         report::counters()
             .patched_sites
@@ -152,6 +157,50 @@ fn patch_follower(context: &mut UserContext, site: u64, code: &[u8; 16]) -> bool
     drop(patches);
     context.rip = back;
     true
+}
+
+/// The form with a short jump to padding, in the site's own page.
+fn patch_by_padding(site: u64) -> bool {
+    let page = site & !(PAGE_SIZE - 1);
+    let (from, to) = (
+        page.max(site.saturating_sub(VICINITY)),
+        (page + PAGE_SIZE).min(site + VICINITY),
+    );
+    let mut code = [0; 2 * VICINITY as usize];
+    let Some(code) = code.get_mut(..(to - from) as usize) else {
+        return false;
+    };
+    if uaccess::read(LinearAddress(from), code).is_err() {
+        return false;
+    }
+    let origin = site + SYSCALL.len() as u64;
+    let place = padding(code).find_map(|at| {
+        let place = from + at as u64;
+        let distance = i8::try_from(place.wrapping_sub(origin) as i64).ok()?;
+        Some((place, distance))
+    });
+    let Some((place, distance)) = place else {
+        return false;
+    };
+    let placed = install(place, |stub| stub.enter_kernel(origin));
+    let memory = current().memory.lock();
+    placed
+        .and_then(|()| write_code(&memory, site, &[0xeb, distance.cast_unsigned()]))
+        .is_some()
+}
+
+/// Where in `code` a jump can be put that is no instruction now and changes none.
+fn padding(code: &[u8]) -> impl Iterator<Item = usize> {
+    // nopl 0(%rax,%rax,1) with a long displacement: the byte of index and base and the displacement.
+    const LONG_NOP: [u8; 8] = [0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0];
+    // More than an instruction's longest constant.
+    const TRAPS: [u8; 9] = [0xcc; 9];
+    let ends = |pattern: &'static [u8]| {
+        let found = code.windows(pattern.len()).enumerate();
+        let found = found.filter(move |(_, bytes)| *bytes == pattern);
+        found.map(move |(at, _)| at + pattern.len() - JUMP)
+    };
+    ends(&LONG_NOP).chain(ends(&TRAPS))
 }
 
 /// Length of the instruction at the start of `code` if it means the same anywhere: the
@@ -347,6 +396,8 @@ pub(crate) fn forget(start: LinearAddress, length: u64) {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -369,6 +420,20 @@ mod tests {
         );
         assert_eq!(movable(&[0xe8, 0, 0, 0, 0]), None);
         assert_eq!(movable(&[0xc3]), None);
+    }
+
+    #[test]
+    fn only_what_is_no_instruction_is_padding() {
+        let places = |code: &[u8]| padding(code).collect::<Vec<_>>();
+        let nop = [0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0];
+        assert_eq!(places(&nop), [5]);
+        let mut used = nop;
+        used[5] = 0xe9;
+        assert_eq!(places(&used), []);
+        assert_eq!(places(&[0xcc; 9]), [4]);
+        // movabs $0xcccccccccccccccc, %rax
+        assert_eq!(places(&[&[0x48, 0xb8][..], &[0xcc; 8]].concat()), []);
+        assert_eq!(places(&[0x0f, 0x1f, 0x44, 0, 0]), []);
     }
 
     #[test]
