@@ -140,6 +140,9 @@ const SOCKETS: &[i64] = &[
     libc::SYS_epoll_pwait2,
 ];
 
+/// Waiting for an interface: as much of the above.
+const WAITING: &[i64] = &[libc::SYS_epoll_ctl, libc::SYS_epoll_pwait];
+
 /// Which sockets: of IP, and those that tell of addresses.
 const FAMILIES: &[u32] = &[
     libc::AF_INET as u32,
@@ -209,7 +212,7 @@ type Taken = (&'static [i64], &'static [(i64, Check)], &'static [u32]);
 const fn network(reach: Reach) -> Taken {
     match reach {
         Reach::Nothing => (&[], &[], &[]),
-        Reach::Frames => (&[], &[], TAP_IOCTLS),
+        Reach::Frames => (WAITING, &[], TAP_IOCTLS),
         Reach::Sockets => (SOCKETS, OPENING_SOCKETS, SOCKET_IOCTLS),
     }
 }

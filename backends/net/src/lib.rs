@@ -21,6 +21,7 @@ mod publish;
 pub mod resolvers;
 mod tap;
 pub mod user;
+mod watch;
 
 pub use network::{
     Abilities, Body, Delivery, FRAME_MAX, Guest, HEAD_MAX, Head, Network, Offload, PartialChecksum,

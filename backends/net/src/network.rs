@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::AtomicBool;
 
 /// Bytes of headers that a host end writes itself, at most.
 pub const HEAD_MAX: usize = 128;
@@ -198,8 +197,8 @@ pub trait Guest: Send + Sync {
     fn flush(&self, pair: usize);
 }
 
-/// The host end of a network device. Called by several threads at once; only
-/// [`Network::serve`] waits.
+/// The host end of a network device. Called by several threads at once; only [`Network::wait`]
+/// waits. Who has waited serves, and then rests; others may serve as well, and rest as well.
 pub trait Network: Send + Sync + Debug {
     /// What it completes for the guest.
     fn abilities(&self) -> Abilities;
@@ -210,7 +209,7 @@ pub trait Network: Send + Sync + Debug {
     /// Pairs of queues it can use at once, at least 1.
     fn pairs(&self) -> usize;
 
-    /// How many threads [`Network::serve`] is to be called on, numbered from 0.
+    /// How many threads [`Network::wait`] is to be called on, numbered from 0.
     fn servers(&self) -> usize {
         self.pairs()
     }
@@ -228,18 +227,27 @@ pub trait Network: Send + Sync + Debug {
         let _ = (pair, guest);
     }
 
-    /// Brings what the host has for the guest, until `stop` is set and [`Network::wake`] called.
-    fn serve(&self, server: usize, guest: &dyn Guest, stop: &AtomicBool);
+    /// A driver is ready, and it is known what it completes; comes before all else.
+    fn begin(&self, guest: &dyn Guest) {
+        let _ = guest;
+    }
 
-    /// Makes every [`Network::serve`] look at its flag.
+    /// Waits until the host may have something for the guest, it is time for something, or
+    /// [`Network::wake`] is called.
+    fn wait(&self, server: usize);
+
+    /// Brings what the host has for the guest, and does what is due. Some may be left: then the
+    /// wait after [`Network::rest`] is short.
+    fn serve(&self, server: usize, guest: &dyn Guest);
+
+    /// Who served has stopped: what the host has from now on ends a wait.
+    fn rest(&self, server: usize);
+
+    /// Ends all waits, or the next of each server.
     fn wake(&self);
 
     /// What it has counted, by its own names.
     fn counts(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
-
-    /// [`Network::serve`] is about to be called, on all its threads; none runs yet. What was
-    /// open before stays so: the guest may have been stopped only to be looked at.
-    fn begin(&self) {}
 }

@@ -1,7 +1,5 @@
 //! A network to which nobody else is connected.
 
-use std::sync::atomic::AtomicBool;
-
 use crate::network::{Abilities, Guest, Network, Offload, Source};
 
 /// Takes every frame and has none.
@@ -27,7 +25,11 @@ impl Network for Nothing {
 
     fn transmit(&self, _: usize, _: &mut dyn Source, _: Offload, _: &dyn Guest) {}
 
-    fn serve(&self, _: usize, _: &dyn Guest, _: &AtomicBool) {}
+    fn wait(&self, _: usize) {}
+
+    fn serve(&self, _: usize, _: &dyn Guest) {}
+
+    fn rest(&self, _: usize) {}
 
     fn wake(&self) {}
 }

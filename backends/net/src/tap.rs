@@ -4,13 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use host::net::{attach_tap, set_tap_header, set_tap_offload};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use std::sync::{Mutex, PoisonError};
 
 use crate::header::{HEADER, decode, encode};
 use crate::network::{Abilities, Body, Delivery, FRAME_MAX, Guest, Head, Network, Offload, Source};
+use crate::watch::Watch;
+use host::net::{attach_tap, set_tap_header, set_tap_offload};
+
+/// Frames read before others have their turn.
+const FRAMES: usize = 64;
 
 /// What the reader completes, in the host's bits (`TUN_F_*`): checksums, TCP over IPv4 and IPv6,
 /// congestion marks. Without checksums there can be no segments.
@@ -50,9 +52,16 @@ pub enum TapError {
 /// Queues of an interface.
 #[derive(Debug)]
 pub struct Tap {
-    queues: Vec<File>,
-    wake: rustix::fd::OwnedFd,
+    queues: Vec<Queue>,
     mtu: u16,
+}
+
+#[derive(Debug)]
+struct Queue {
+    file: File,
+    watch: Watch,
+    /// Where frames are read to.
+    frame: Mutex<Vec<u8>>,
 }
 
 impl Tap {
@@ -86,18 +95,16 @@ impl Tap {
         let opened = (0..count).map(|_| open_queue(name, multi_queue));
         Ok(Self {
             queues: opened.collect::<Result<_, _>>()?,
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-                .map_err(io::Error::from)?,
             mtu: u16::try_from(number("mtu")).unwrap_or(1500).max(68),
         })
     }
 
-    fn queue(&self, pair: usize) -> Option<&File> {
+    fn queue(&self, pair: usize) -> Option<&Queue> {
         self.queues.get(pair % self.queues.len().max(1))
     }
 }
 
-fn open_queue(name: &str, multi_queue: bool) -> Result<File, TapError> {
+fn open_queue(name: &str, multi_queue: bool) -> Result<Queue, TapError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
@@ -106,7 +113,11 @@ fn open_queue(name: &str, multi_queue: bool) -> Result<File, TapError> {
     attach_tap(file.as_fd(), tap).map_err(refused)?;
     set_tap_header(file.as_fd(), HEADER as u32)?;
     set_tap_offload(file.as_fd(), 0)?;
-    Ok(file)
+    Ok(Queue {
+        watch: Watch::new(&file)?,
+        file,
+        frame: Mutex::new(vec![0; HEADER + FRAME_MAX]),
+    })
 }
 
 fn refused(error: io::Error) -> TapError {
@@ -135,42 +146,46 @@ impl Network for Tap {
     fn transmit(&self, pair: usize, frame: &mut dyn Source, offload: Offload, _: &dyn Guest) {
         if let Some(queue) = self.queue(pair) {
             // An interface that is down or full loses frames, as a cable does.
-            let _ = frame.write(queue.as_fd(), &encode(offload, 0));
+            let _ = frame.write(queue.file.as_fd(), &encode(offload, 0));
         }
     }
 
-    fn serve(&self, server: usize, guest: &dyn Guest, stop: &AtomicBool) {
+    fn begin(&self, guest: &dyn Guest) {
+        let bits = offload_bits(guest.abilities());
+        for queue in &self.queues {
+            // One that cannot completes everything itself.
+            let _ = set_tap_offload(queue.file.as_fd(), bits);
+        }
+    }
+
+    fn wait(&self, server: usize) {
+        if let Some(queue) = self.queue(server) {
+            queue.watch.wait(None);
+        }
+    }
+
+    fn serve(&self, server: usize, guest: &dyn Guest) {
         let Some(queue) = self.queue(server) else {
             return;
         };
-        let bits = offload_bits(guest.abilities());
-        let _ = set_tap_offload(queue.as_fd(), bits);
-        let mut frame = vec![0; HEADER + FRAME_MAX];
-        while !stop.load(Ordering::Acquire) {
-            let mut waited = [
-                PollFd::new(queue, PollFlags::IN),
-                PollFd::new(&self.wake, PollFlags::IN),
-            ];
-            if poll(&mut waited, None).is_err() {
-                continue;
-            }
-            for _ in 0..64 {
-                let Ok(count) = rustix::io::read(queue, &mut frame[..]) else {
-                    break;
-                };
-                pass(guest, server, frame.get(..count).unwrap_or_default());
-            }
-            guest.flush(server);
+        let mut frame = queue.frame.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..FRAMES {
+            let Ok(count) = rustix::io::read(&queue.file, &mut frame[..]) else {
+                break;
+            };
+            pass(guest, server, frame.get(..count).unwrap_or_default());
+        }
+        guest.flush(server);
+    }
+
+    fn rest(&self, server: usize) {
+        if let Some(queue) = self.queue(server) {
+            queue.watch.rest(&queue.file);
         }
     }
 
     fn wake(&self) {
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-
-    fn begin(&self) {
-        // What was meant for those who served before.
-        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        self.queues.iter().for_each(|queue| queue.watch.wake());
     }
 }
 

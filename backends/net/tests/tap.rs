@@ -126,7 +126,13 @@ fn frames_pass_both_ways() {
         let servers: Vec<_> = (0..tap.servers())
             .map(|server| {
                 let (tap, guest, stop) = (tap.clone(), guest.clone(), stop.clone());
-                std::thread::spawn(move || tap.serve(server, guest.as_ref(), &stop))
+                std::thread::spawn(move || {
+                    while !stop.load(Ordering::Acquire) {
+                        tap.wait(server);
+                        tap.serve(server, guest.as_ref());
+                        tap.rest(server);
+                    }
+                })
             })
             .collect();
         let is_answer = |frame: &Vec<u8>| frame[..6] == [2, 0, 0, 0, 0, 5] && frame[21] == 2;

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use backend_console::{ConsoleService, Streams};
 use backend_fs::service::FuseService;
@@ -142,7 +141,7 @@ impl Threads<'_> {
         }
     }
 
-    /// Starts those that serve a network: for each queue, and for what the host has.
+    /// Starts those that serve a network: one waits for the machine, one for the host.
     pub(super) fn network(
         &self,
         number: u32,
@@ -151,10 +150,9 @@ impl Threads<'_> {
     ) -> Result<(), Failure> {
         let (memory, bells) = (self.machine.memory(), self.machine.doorbells()?);
         let device = NetPage::new(number, mac.0, network, memory, bells)?;
-        let (receive, host) = (device.clone(), device.clone());
-        self.start("net-out", move || device.serve_transmit())?;
-        self.start("net-in", move || receive.serve_receive())?;
-        self.start("net-host", move || host.serve_host(&AtomicBool::new(false)))
+        let host = device.clone();
+        self.start("net", move || device.serve())?;
+        self.start("net-host", move || host.serve_host())
     }
 
     fn queue(

@@ -134,34 +134,43 @@ impl Virtqueue {
 
     /// The next chain; `None` when there is none, and then the driver will notify.
     pub fn pop(&self) -> Option<Chain> {
-        let mapping = self.memory.mapping();
-        let mut ring = self.ring();
         // The second look is for what came between the first and asking to be notified.
-        for _ in 0..2 {
-            if self.is_broken() {
-                return None;
-            }
-            let Ok(mut available) = ring.iter(Memory(mapping)) else {
-                self.fail();
-                return None;
-            };
-            if let Some(chain) = available.next() {
-                let chain = Chain::new(chain);
-                if chain.is_none() {
-                    self.fail();
-                }
-                return chain;
-            }
-            match ring.enable_notification(mapping) {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(_) => self.fail(),
-            }
+        match self.take() {
+            None if self.listen() => self.take(),
+            taken => taken,
         }
-        None
     }
 
-    /// Tells the driver not to notify until [`Virtqueue::pop`] has found nothing.
+    /// The next chain; whether the driver notifies stays as it is.
+    pub(crate) fn take(&self) -> Option<Chain> {
+        if self.is_broken() {
+            return None;
+        }
+        let mut ring = self.ring();
+        let Ok(mut available) = ring.iter(Memory(self.memory.mapping())) else {
+            drop(ring);
+            self.fail();
+            return None;
+        };
+        let chain = Chain::new(available.next()?);
+        drop(ring);
+        if chain.is_none() {
+            self.fail();
+        }
+        chain
+    }
+
+    /// Has the driver notify from now on; whether it made chains available before it could know.
+    pub(crate) fn listen(&self) -> bool {
+        let listens = self.ring().enable_notification(self.memory.mapping());
+        if listens.is_err() {
+            self.fail();
+        }
+        !self.is_broken() && listens.unwrap_or(false)
+    }
+
+    /// Tells the driver not to notify until [`Virtqueue::pop`] has found nothing, or
+    /// [`Virtqueue::listen`].
     pub(crate) fn quiet(&self) {
         let mapping = self.memory.mapping();
         // A ring outside of memory shows itself when it is used.

@@ -5,7 +5,7 @@
 //! setting a device up needs no exit. The driver fills in the queues, sets
 //! `DRIVER_OK` and rings; the device copies the page once, checks it and starts.
 
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Most queues of a device.
 pub const QUEUES_MAX: usize = 4;
@@ -56,4 +56,16 @@ pub struct DevicePage {
     pub queues: [QueueSlot; QUEUES_MAX],
     /// The device's configuration space in 32-bit words.
     pub config: [AtomicU32; CONFIG_SIZE / 4],
+    /// Not zero: the device listens to the first queue's bell only, which is rung for all queues.
+    pub one_bell: AtomicU32,
+}
+
+impl DevicePage {
+    /// The bell to ring for a queue; `None` for one that no device has.
+    #[must_use]
+    pub fn bell_of(&self, queue: u16) -> Option<(u16, &QueueSlot)> {
+        let is_one = self.one_bell.load(Ordering::Relaxed) != 0;
+        let number = if is_one { 0 } else { queue };
+        Some((number, self.queues.get(usize::from(number))?))
+    }
 }

@@ -20,7 +20,7 @@ use guest_abi::layout;
 use guest_abi::vcpu::{
     ATTENTION_INTERRUPT, ATTENTION_WAKE, PENDING_DEVICE, PENDING_SIGNAL, PENDING_TIMER, VcpuPage,
 };
-use machine_bus::{Doorbells, SignalLine};
+use machine_bus::{Doorbells, Look, SignalLine};
 use machine_memory::{GuestMemory, MemoryError, Page};
 use rustix::thread::futex;
 
@@ -220,7 +220,7 @@ fn next_look(look: Duration, waited: Duration) -> Duration {
 }
 
 impl Doorbells for Bells {
-    fn wait(&self, device: u32, queue: u16, seen: u32) -> Option<u32> {
+    fn wait(&self, device: u32, queue: u16, seen: u32, look: Look) -> Option<u32> {
         let device = self.devices.get(device as usize)?;
         let slot = device.page.queues.get(usize::from(queue))?;
         let look_nanos = device.look_nanos.get(usize::from(queue))?;
@@ -229,7 +229,10 @@ impl Doorbells for Bells {
             .attended
             .get(usize::from(queue))?
             .store(true, Ordering::SeqCst);
-        let look = Duration::from_nanos(u64::from(look_nanos.load(Ordering::Relaxed)));
+        let look = match look {
+            Look::Adaptive => Duration::from_nanos(look_nanos.load(Ordering::Relaxed).into()),
+            Look::Never => Duration::ZERO,
+        };
         let start = Instant::now();
         while slot.bell.load(Ordering::SeqCst) == seen && !self.has_ended() {
             if self.look(slot, start, look, seen) {

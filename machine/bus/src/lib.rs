@@ -20,4 +20,4 @@ mod shared;
 pub use address::{GuestAddress, Nanos, Port, Vector};
 pub use bus::{Bus, BusError, Device};
 pub use interrupt::{InterruptLine, Message, MessageTarget, NoLine};
-pub use shared::{Doorbells, SignalLine};
+pub use shared::{Doorbells, Look, SignalLine};

@@ -2,7 +2,6 @@
 //! registers, and whose host end sends every frame back.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use backend_net::{Abilities, Body, Delivery, FRAME_MAX, Guest, Head, Network, Offload, Source};
 use device_virtio::VirtioMmio;
@@ -62,7 +61,11 @@ impl Network for Mirror {
         guest.flush(pair);
     }
 
-    fn serve(&self, _: usize, _: &dyn Guest, _: &AtomicBool) {}
+    fn wait(&self, _: usize) {}
+
+    fn serve(&self, _: usize, _: &dyn Guest) {}
+
+    fn rest(&self, _: usize) {}
 
     fn wake(&self) {}
 }

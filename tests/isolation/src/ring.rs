@@ -9,7 +9,7 @@ use device_virtio::fs::{FsDevice, QUEUE_REQUESTS};
 use guest_abi::device::{DevicePage, STATUS_DRIVER_OK};
 use guest_abi::fuse::OutHeader;
 use guest_abi::layout::{DEVICE_PAGES, PAGE_SIZE};
-use machine_bus::Doorbells;
+use machine_bus::{Doorbells, Look};
 use machine_memory::{GuestMemory, Page};
 use rustix::fs::MemfdFlags;
 
@@ -54,7 +54,7 @@ struct Driver {
 }
 
 impl Doorbells for Driver {
-    fn wait(&self, _: u32, _: u16, _: u32) -> Option<u32> {
+    fn wait(&self, _: u32, _: u16, _: u32, _: Look) -> Option<u32> {
         self.answered.store(0, Ordering::Relaxed);
         let mut script = self.script.lock().ok()?;
         while !script.step(&self.memory, self.base)? {}

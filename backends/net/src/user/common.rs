@@ -64,7 +64,6 @@ impl Counters {
 /// What an event of the host is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
-    Wake,
     Tcp(Id),
     Udp(Id),
     Listener(u32),
@@ -74,23 +73,22 @@ impl About {
     pub(super) fn to_data(self) -> u64 {
         let of = |tag: u64, id: Id| tag << 56 | (id.generation as u64) << 32 | id.number as u64;
         match self {
-            Self::Wake => 0,
             Self::Tcp(id) => of(1, id),
             Self::Udp(id) => of(2, id),
             Self::Listener(number) => 3 << 56 | number as u64,
         }
     }
 
-    pub(super) const fn from_data(data: u64) -> Self {
+    pub(super) const fn from_data(data: u64) -> Option<Self> {
         let id = Id {
             number: data as u32,
             generation: (data >> 32) as u32 & 0xff_ffff,
         };
         match data >> 56 {
-            1 => Self::Tcp(id),
-            2 => Self::Udp(id),
-            3 => Self::Listener(id.number),
-            _ => Self::Wake,
+            1 => Some(Self::Tcp(id)),
+            2 => Some(Self::Udp(id)),
+            3 => Some(Self::Listener(id.number)),
+            _ => None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A network for which nobody needs a privilege: between the guest's frames and sockets of
 //! the host, translated at the transport layer.
 //!
-//! * [`User`]: the host end. One lock holds all flows; the guest's frames are served on the
-//!   thread that takes them, the host's events on one of its own. Nothing is handed over in between.
+//! * [`User`]: the host end. One lock holds all flows; whoever takes the guest's frames or the
+//!   host's events does all that follows from them. Nothing is handed over in between.
 //! * `tcp`, `udp`, `icmp`: the flows. `neighbours`, `dhcp`: how the guest finds its way.
 //! * [`Sockets`]: who opens the host's; the fuzzer has its own.
 //!
@@ -25,17 +25,19 @@ mod udp;
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{Timespec, epoll};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::network::{Abilities, Guest, Network, Offload, Source};
 use crate::policy::Policy;
 use crate::publish::Listener;
+use crate::watch::Watch;
 use common::About;
 pub use common::Counters;
 pub use sockets::Sockets;
@@ -65,7 +67,7 @@ pub struct Options {
 pub struct User {
     stack: Mutex<Stack>,
     epoll: Arc<OwnedFd>,
-    wake: OwnedFd,
+    watch: Watch,
     /// When the thread that waits for the host will look again; zero while it works.
     asleep_until: AtomicU64,
     /// Whether the guest has sent something since that thread last looked.
@@ -95,13 +97,10 @@ impl User {
     /// The host's.
     pub fn with_sockets(options: Options, sockets: Box<dyn Sockets>) -> io::Result<Self> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let data = epoll::EventData::new_u64(About::Wake.to_data());
-        epoll::add(&*epoll, &wake, data, epoll::EventFlags::IN)?;
         Ok(Self {
             stack: Mutex::new(Stack::new(options, sockets, Arc::clone(&epoll))?),
+            watch: Watch::new(&epoll)?,
             epoll,
-            wake,
             asleep_until: AtomicU64::new(0),
             active: AtomicBool::new(false),
             later: AtomicU64::new(0),
@@ -160,37 +159,7 @@ impl User {
     /// Serves what the host has now, as if `later` nanoseconds more had passed; for tests.
     pub fn serve_now(&self, guest: &dyn Guest, later: u64) {
         self.later.fetch_add(later, Ordering::SeqCst);
-        let mut events = Vec::with_capacity(EVENTS);
-        self.serve_events(guest, &mut events, Some(Timespec::default()));
-    }
-
-    /// Waits for the host, and serves what it has.
-    fn serve_events(
-        &self,
-        guest: &dyn Guest,
-        events: &mut Vec<epoll::Event>,
-        patience: Option<Timespec>,
-    ) {
-        events.clear();
-        let room = rustix::buffer::spare_capacity(events);
-        let waited = epoll::wait(&*self.epoll, room, patience.as_ref());
-        self.asleep_until.store(0, Ordering::SeqCst);
-        if waited.is_err() {
-            return;
-        }
-        let mut stack = self.stack();
-        for event in events.iter() {
-            let epoll::Event { flags, data } = *event;
-            match About::from_data(data.u64()) {
-                About::Wake => {
-                    let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-                }
-                about => stack.event(about, flags, guest),
-            }
-        }
-        stack.expire(guest);
-        drop(stack);
-        self.pump(0, guest);
+        self.serve(0, guest);
     }
 
     /// How long to wait for the host.
@@ -244,17 +213,38 @@ impl Network for User {
         self.pump(pair, guest);
     }
 
-    fn serve(&self, _: usize, guest: &dyn Guest, stop: &AtomicBool) {
-        let mut events = Vec::with_capacity(EVENTS);
-        while !stop.load(Ordering::Acquire) {
-            let patience = self.patience();
-            self.serve_events(guest, &mut events, patience);
+    fn wait(&self, _: usize) {
+        self.watch.wait(self.patience());
+        self.asleep_until.store(0, Ordering::SeqCst);
+    }
+
+    fn serve(&self, _: usize, guest: &dyn Guest) {
+        let mut events = [const { MaybeUninit::uninit() }; EVENTS];
+        let now = Some(&Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        });
+        // What cannot be asked now is asked again: its readiness stays.
+        let waited = epoll::wait(&*self.epoll, &mut events, now);
+        let (events, _) = waited.unwrap_or_default();
+        let mut stack = self.stack();
+        for event in events {
+            let epoll::Event { flags, data } = *event;
+            if let Some(about) = About::from_data(data.u64()) {
+                stack.event(about, flags, guest);
+            }
         }
+        stack.expire(guest);
+        drop(stack);
+        self.pump(0, guest);
+    }
+
+    fn rest(&self, _: usize) {
+        self.watch.rest(&self.epoll);
     }
 
     fn wake(&self) {
-        // A counter that is full wakes as well.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        self.watch.wake();
     }
 
     fn counts(&self) -> Vec<(&'static str, u64)> {

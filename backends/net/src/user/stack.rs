@@ -189,7 +189,6 @@ impl Stack {
     /// Something happened on the host's side.
     pub(super) fn event(&mut self, about: About, flags: EventFlags, guest: &dyn Guest) {
         match about {
-            About::Wake => {}
             About::Tcp(id) => {
                 let ends = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
                 let state = (flags.contains(EventFlags::OUT), flags.intersects(ends));

@@ -120,7 +120,13 @@ impl Peer {
         let stop = Arc::<AtomicBool>::default();
         let server = {
             let (user, wire, stop) = (Arc::clone(&user), Arc::clone(&wire), Arc::clone(&stop));
-            std::thread::spawn(move || user.serve(0, wire.as_ref(), &stop))
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Acquire) {
+                    user.wait(0);
+                    user.serve(0, wire.as_ref());
+                    user.rest(0);
+                }
+            })
         };
         let mut phy = Phy {
             wire,

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use backend_fs::service::FuseService;
 use guest_abi::device::{self, DevicePage, STATUS_DRIVER_OK};
 use guest_abi::layout;
-use machine_bus::Doorbells;
+use machine_bus::{Doorbells, Look};
 use machine_memory::{GuestMemory, MemoryError, Page};
 use virtio_queue::{Queue, QueueT};
 
@@ -71,7 +71,7 @@ impl FsDevice {
     pub fn serve(&self, queue: u16, service: &mut dyn FuseService) {
         let mut ring: Option<Queue> = None;
         let mut seen = 0;
-        while let Some(count) = self.bells.wait(self.number, queue, seen) {
+        while let Some(count) = self.bells.wait(self.number, queue, seen, Look::Adaptive) {
             seen = count;
             if ring.is_none() {
                 ring = self.configure(queue);

@@ -84,7 +84,7 @@ impl Net {
                 let (link, notifier) = (Arc::clone(link), Arc::clone(queue.notifier()));
                 let name = format!("virtio-net-out-{pair}");
                 self.workers.start(&name, &notifier, move |stop| {
-                    link.transmit(pair, &queue, || stop.is_set());
+                    link.drain(pair, &queue, || stop.is_set());
                 })?;
             }
         }
@@ -116,12 +116,12 @@ impl Net {
 
     fn start_servers(&mut self, link: &Arc<Link>) -> io::Result<()> {
         self.ends.store(false, Ordering::Release);
-        self.network.begin();
+        self.network.begin(&link.receiver);
         let most = usize::from(self.pairs);
         for server in 0..self.network.servers().min(most) {
             let (link, ends) = (Arc::clone(link), Arc::clone(&self.ends));
             let thread = thread::Builder::new().name(format!("net-{server}"));
-            let thread = thread.spawn(move || link.serve(server, &ends))?;
+            let thread = thread.spawn(move || link.attend(server, &ends))?;
             self.servers.push(thread);
         }
         Ok(())

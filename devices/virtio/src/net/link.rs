@@ -1,7 +1,7 @@
 //! A device that is active: its queues and its host end.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use backend_net::header::{HEADER, decode};
 use backend_net::{FRAME_MAX, Network};
@@ -24,12 +24,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Takes the frames that the guest has made ready.
+    /// Takes the frames that the guest has made ready, until there are none.
     pub(super) fn transmit(&self, pair: usize, queue: &Virtqueue, stop: impl Fn() -> bool) {
         let mut used = Vec::with_capacity(BATCH);
-        queue.quiet();
         while !stop() {
-            let Some(chain) = queue.pop() else {
+            let Some(chain) = queue.take() else {
                 break;
             };
             if self.frame(pair, &chain).is_none() {
@@ -77,8 +76,42 @@ impl Link {
         self.network.room(pair, &self.receiver);
     }
 
-    /// Brings what the host has.
-    pub(super) fn serve(&self, server: usize, stop: &AtomicBool) {
-        self.network.serve(server, &self.receiver, stop);
+    /// Takes frames until the guest has no more; it notifies then.
+    pub(super) fn drain(&self, pair: usize, queue: &Virtqueue, stop: impl Fn() -> bool) {
+        queue.quiet();
+        loop {
+            self.transmit(pair, queue, &stop);
+            if stop() || !queue.listen() {
+                break;
+            }
+        }
+    }
+
+    /// Brings what the host has, until `stop` is set and the network woken.
+    pub(super) fn attend(&self, server: usize, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            self.network.wait(server);
+            self.network.serve(server, &self.receiver);
+            self.network.rest(server);
+        }
+    }
+
+    /// Does all there is in both directions, until there is nothing: who works looks at the
+    /// answers, too, before it sleeps, and nobody is woken meanwhile.
+    pub(super) fn work(&self, pair: usize, queue: &Virtqueue) {
+        loop {
+            queue.quiet();
+            loop {
+                self.transmit(pair, queue, || false);
+                self.network.serve(pair, &self.receiver);
+                if !queue.has_more() {
+                    break;
+                }
+            }
+            self.network.rest(pair);
+            if !queue.listen() {
+                break;
+            }
+        }
     }
 }

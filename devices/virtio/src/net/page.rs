@@ -5,14 +5,17 @@
 //! device on a bus, without the control queue; and virtio's configuration (5.1.4): MAC address,
 //! status, one pair, MTU. It sets up both queues, writes the features that it takes, sets
 //! "driver ok" and rings; frames have virtio's header of 12 bytes. A device is set up once.
+//!
+//! Two threads wait, one for the driver's bell, one for the host. Whichever is woken works for
+//! both directions until there is nothing left, and the other sleeps on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 
 use backend_net::Network;
 use guest_abi::device::{DevicePage, STATUS_DRIVER_OK};
 use guest_abi::layout;
-use machine_bus::Doorbells;
+use machine_bus::{Doorbells, Look};
 use machine_memory::{GuestMemory, MemoryError, Page};
 
 use super::features::{Accepted, Counters, ID, config_bytes, offered};
@@ -50,6 +53,37 @@ impl Interrupt for Bell {
 struct Active {
     link: Link,
     transmit: Arc<Virtqueue>,
+    duty: Duty,
+}
+
+/// Work that one thread does at a time, for all who want it done.
+#[derive(Default)]
+struct Duty {
+    at_work: Mutex<()>,
+    wanted: AtomicBool,
+}
+
+impl Duty {
+    /// Has `work` done from the start after this call: here, or by who is at it.
+    fn run(&self, work: impl Fn()) {
+        self.wanted.store(true, Ordering::SeqCst);
+        while self.wanted.load(Ordering::SeqCst) {
+            let _at_work = match self.at_work.try_lock() {
+                Ok(guard) => guard,
+                // One that panicked has said so, and holds nothing.
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            self.wanted.store(false, Ordering::SeqCst);
+            work();
+        }
+    }
+}
+
+impl Active {
+    fn work(&self) {
+        self.duty.run(|| self.link.work(0, &self.transmit));
+    }
 }
 
 /// One network device of a machine.
@@ -82,6 +116,7 @@ impl NetPage {
             .store(u32::from(QUEUE_TRANSMIT) + 1, Ordering::Relaxed);
         let features = Self::features(network.as_ref());
         page.device_features.store(features, Ordering::Relaxed);
+        page.one_bell.store(1, Ordering::Relaxed);
         let config = config_bytes(mac, 1, network.mtu());
         for (word, bytes) in page.config.iter().zip(config.as_chunks().0) {
             word.store(u32::from_le_bytes(*bytes), Ordering::Relaxed);
@@ -111,32 +146,28 @@ impl NetPage {
         Arc::clone(&self.counters)
     }
 
-    /// Takes the guest's frames until the machine ends; a thread's whole life.
-    pub fn serve_transmit(&self) {
-        self.attend(QUEUE_TRANSMIT, |active| {
-            active.link.transmit(0, &active.transmit, || false);
-        });
-    }
-
-    /// Notes the guest's buffers until the machine ends; a thread's whole life.
-    pub fn serve_receive(&self) {
-        self.attend(QUEUE_RECEIVE, |active| active.link.room(0));
-    }
-
-    /// Brings what the host has; a thread's whole life. It does not end with the machine.
-    pub fn serve_host(&self, stop: &AtomicBool) {
-        if let Some(active) = self.active.wait() {
-            active.link.serve(0, stop);
+    /// Serves the driver until the machine ends; a thread's whole life.
+    pub fn serve(&self) {
+        let mut seen = 0;
+        while let Some(count) = self
+            .bells
+            .wait(self.number, QUEUE_RECEIVE, seen, Look::Never)
+        {
+            seen = count;
+            if let Some(active) = self.active() {
+                active.work();
+            }
         }
     }
 
-    fn attend(&self, queue: u16, work: impl Fn(&Active)) {
-        let mut seen = 0;
-        while let Some(count) = self.bells.wait(self.number, queue, seen) {
-            seen = count;
-            if let Some(active) = self.active() {
-                work(active);
-            }
+    /// Brings what the host has; a thread's whole life. It does not end with the machine.
+    pub fn serve_host(&self) {
+        let Some(active) = self.active.wait() else {
+            return;
+        };
+        loop {
+            active.link.network.wait(0);
+            active.work();
         }
     }
 
@@ -165,15 +196,18 @@ impl NetPage {
         let accepted = Accepted::new(features);
         let counters = Arc::clone(&self.counters);
         let queues = std::iter::once(Some(receive));
+        let receiver = Receiver::new(self.memory.clone(), queues, accepted, counters);
+        self.network.begin(&receiver);
         Some(Active {
             link: Link {
                 network: Arc::clone(&self.network),
-                receiver: Receiver::new(self.memory.clone(), queues, accepted, counters),
+                receiver,
                 memory: self.memory.clone(),
                 accepted,
                 counters: Arc::clone(&self.counters),
             },
             transmit,
+            duty: Duty::default(),
         })
     }
 
@@ -200,5 +234,39 @@ impl NetPage {
         let notifier = Arc::<Notifier>::default();
         let memory = &self.memory;
         Virtqueue::new(number, &state, event_index, memory, signals, &notifier)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_while_somebody_works_is_done_by_them() {
+        let (duty, rounds) = (Duty::default(), AtomicU32::new(0));
+        let (begun, wait) = channel();
+        let (go_on, may_go_on) = channel();
+        std::thread::scope(|scope| {
+            let (duty, rounds) = (&duty, &rounds);
+            let worker = scope.spawn(move || {
+                duty.run(|| {
+                    if rounds.fetch_add(1, Ordering::SeqCst) == 0 {
+                        begun.send(()).expect("the test waits");
+                        may_go_on.recv().expect("the test goes on");
+                    }
+                });
+            });
+            wait.recv().expect("it works");
+            // Comes back at once, and nothing is done here.
+            for _ in 0..3 {
+                duty.run(|| unreachable!("somebody is at it"));
+            }
+            go_on.send(()).expect("it waits");
+            worker.join().expect("nothing panics");
+        });
+        assert_eq!(rounds.into_inner(), 2);
     }
 }

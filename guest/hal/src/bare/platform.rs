@@ -172,9 +172,9 @@ impl Platform for Bare {
 
     fn notify(&self, device: u32, queue: u16) {
         let page = device_page(device);
-        if let Some(slot) = page.and_then(|page| page.queues.get(usize::from(queue))) {
+        if let Some((number, slot)) = page.and_then(|page| page.bell_of(queue)) {
             ring(&slot.bell, &slot.asleep, |_| {
-                cpu::port_write(PORT_RING, device << 16 | u32::from(queue));
+                cpu::port_write(PORT_RING, device << 16 | u32::from(number));
             });
         }
     }

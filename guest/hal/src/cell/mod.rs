@@ -195,7 +195,7 @@ impl Platform for Cell {
 
     fn notify(&self, device: u32, queue: u16) {
         let page = device_page(device);
-        if let Some(slot) = page.and_then(|page| page.queues.get(usize::from(queue))) {
+        if let Some((_, slot)) = page.and_then(|page| page.bell_of(queue)) {
             ring(&slot.bell, &slot.asleep, |bell| {
                 (calls().wake)(bell.as_ptr());
             });
