@@ -103,6 +103,8 @@ impl Stack {
         self.timers.cancel(Timer::Socket(handle), tcp.scheduled);
         tcp.release(&mut self.memory);
         let mut common = core::mem::replace(&mut tcp.common, Common::new(Family::V4));
+        // What was shut down belonged to it.
+        (common.read_closed, common.write_closed) = (false, false);
         let bound = common.local.port();
         common.local = tuple.local.socket_address();
         common.remote = Some(to);

@@ -59,7 +59,8 @@ impl Stack {
         let Some(packet) = packet else {
             return self.count_error(id);
         };
-        if is_martian(&packet.header) {
+        // Whoever says to be this machine is not, on a link (RFC 1122, 3.2.1.3).
+        if is_martian(&packet.header) || self.is_local(packet.header.source) {
             return self.count_dropped(id);
         }
         let arrival = Arrival {
