@@ -232,10 +232,11 @@ impl InternetSocket {
         if message.flags & flag::OOB != 0 {
             return Err(Errno::EOPNOTSUPP);
         }
-        let asked = Message {
+        let mut asked = Message {
             to,
             ..Message::default()
         };
+        choices::heed(&mut asked, self.family == Family::V4, &message.controls)?;
         let length = message.data.remaining() as usize;
         if length > 65_535 {
             return Err(Errno::EMSGSIZE);

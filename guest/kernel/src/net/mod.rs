@@ -101,6 +101,8 @@ pub struct Outgoing<'a, 'b> {
     pub files: Vec<Arc<OpenFile>>,
     /// Who the sender says it is.
     pub sender: Option<Sender>,
+    /// What else is said of it: control messages of other levels than `SOL_SOCKET`.
+    pub controls: Vec<Control>,
     /// `MSG_*`.
     pub flags: u32,
     /// Fail rather than wait.
@@ -275,12 +277,12 @@ pub trait Socket: File {
         Err(Errno::ENOPROTOOPT)
     }
 
-    /// Device control of its own.
+    /// Device control: of all sockets, questions about interfaces.
     ///
     /// # Errors
     /// `ENOTTY`.
-    fn device_control(&self, _command: u32, _argument: guest_hal::LinearAddress) -> Result<u64> {
-        Err(Errno::ENOTTY)
+    fn device_control(&self, command: u32, argument: guest_hal::LinearAddress) -> Result<u64> {
+        interfaces::control(command, argument)
     }
 }
 
@@ -302,6 +304,7 @@ pub fn write(socket: &dyn Socket, nonblocking: bool, from: &mut Origin<'_>) -> R
         to: None,
         files: Vec::new(),
         sender: None,
+        controls: Vec::new(),
         flags: 0,
         nonblocking,
     })

@@ -72,6 +72,7 @@ impl Header {
 struct Extras {
     files: Vec<Arc<OpenFile>>,
     sender: Option<Sender>,
+    controls: Vec<Control>,
 }
 
 /// A number in a control message.
@@ -128,8 +129,10 @@ fn add_control(extras: &mut Extras, kind: (i32, i32), content: &[u8]) -> Result<
             Ok(())
         }
         (SOL_SOCKET, _) => Err(Errno::EINVAL),
-        // Other levels' are hints for the headers of packets.
-        _ => Ok(()),
+        (level, kind) => {
+            extras.controls.push((level, kind, content.to_vec()));
+            Ok(())
+        }
     }
 }
 
@@ -154,6 +157,7 @@ fn send(fd: i32, pieces: &[Segment], to: Option<Address>, extras: Extras, flags:
         to,
         files: extras.files,
         sender: extras.sender,
+        controls: extras.controls,
         flags,
         nonblocking: is_nonblocking(&file) || flags & flag::DONTWAIT != 0,
     };

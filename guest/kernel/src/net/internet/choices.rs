@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::Ordering;
 
-use guest_net::{DatagramInfo, InterfaceId, Nanos, Options as Settings, TcpInfo, TcpState};
+use guest_net::{
+    DatagramInfo, InterfaceId, Message, Nanos, Options as Settings, TcpInfo, TcpState,
+};
 
 use super::{Family, InternetSocket, Kind, Socket, network};
 use crate::net::Control;
@@ -69,6 +71,68 @@ pub(super) fn controls(wanted: u32, info: &DatagramInfo) -> Vec<Control> {
         controls.push((IPV6, 67, int(i32::from(info.traffic_class))));
     }
     controls
+}
+
+/// Has a datagram sent as its control messages say (`ip(7)`, `ipv6(7)`).
+///
+/// # Errors
+/// `EINVAL` for those of IP that are not known, or say nothing that can be.
+pub(super) fn heed(message: &mut Message, is_v4: bool, controls: &[Control]) -> Result<()> {
+    for (level, kind, content) in controls {
+        match (*level, *kind) {
+            (IP, 8) if is_v4 => {
+                let bytes: &[u8; 12] = content.first_chunk().ok_or(Errno::EINVAL)?;
+                let [index, source, _] = bytes.as_chunks::<4>().0 else {
+                    return Err(Errno::EINVAL);
+                };
+                heed_place(message, u32::from_le_bytes(*index), Ipv4Addr::from(*source))?;
+            }
+            (IP, 2) if is_v4 => match number(content)? {
+                limit @ 1..=255 => message.hop_limit = Some(limit as u8),
+                _ => return Err(Errno::EINVAL),
+            },
+            (IP, 1) if is_v4 => match *content.as_slice() {
+                [class] => message.traffic_class = Some(class),
+                _ => message.traffic_class = optional_byte(number(content)?)?,
+            },
+            (IPV6, 50) if !is_v4 => {
+                let source: &[u8; 16] = content.first_chunk().ok_or(Errno::EINVAL)?;
+                let index = content.get(16..20).and_then(<[u8]>::first_chunk);
+                let index = u32::from_le_bytes(*index.ok_or(Errno::EINVAL)?);
+                heed_place(message, index, Ipv6Addr::from(*source).to_canonical())?;
+            }
+            (IPV6, 52) if !is_v4 => message.hop_limit = optional_byte(number(content)?)?,
+            (IPV6, 67) if !is_v4 => message.traffic_class = optional_byte(number(content)?)?,
+            (IP, _) if is_v4 => return Err(Errno::EINVAL),
+            (IPV6, _) if !is_v4 => return Err(Errno::EINVAL),
+            // Linux does not look at those of other levels.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A byte, or minus one for what the socket says.
+fn optional_byte(value: i32) -> Result<Option<u8>> {
+    match value {
+        -1 => Ok(None),
+        _ => u8::try_from(value).map(Some).map_err(|_| Errno::EINVAL),
+    }
+}
+
+fn heed_place(message: &mut Message, index: u32, source: impl Into<IpAddr>) -> Result<()> {
+    let source = source.into();
+    if index != 0 {
+        let interface = InterfaceId::from_index(index);
+        let known =
+            network::with(|stack| interface.is_some_and(|id| stack.interface(id).is_some()));
+        message.interface = interface;
+        if !known {
+            return Err(Errno::ENODEV);
+        }
+    }
+    message.source = Some(source).filter(|source| !source.is_unspecified());
+    Ok(())
 }
 
 fn v4(address: IpAddr) -> Option<Ipv4Addr> {
