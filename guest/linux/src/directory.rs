@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use guest_hal::LinearAddress;
 use guest_kernel::fs::directory::DirectoryFile;
 use guest_kernel::fs::inode::Record;
-use guest_kernel::fs::{Caller, FileKind, OpenFile};
+use guest_kernel::fs::{Caller, FileKind, OpenFile, inotify};
 use guest_kernel::{Errno, Result, uaccess};
+use linux_raw_sys::general as raw;
 
 use crate::Return;
 use crate::descriptor::{downcast, open_file};
@@ -89,6 +90,7 @@ fn list(fd: i32, into: LinearAddress, count: u64, form: Form) -> Return {
         emit(&mut out, &record, position, form);
     }
     uaccess::write(into, &out)?;
+    inotify::tell(&file.location, raw::IN_ACCESS);
     file.set_position(position);
     Ok(out.len() as u64)
 }

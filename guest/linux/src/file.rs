@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use guest_hal::LinearAddress;
 use guest_kernel::fs::file::Positioning;
-use guest_kernel::fs::{Caller, Destination, FileKind, How, OpenFile, Origin, Segment};
+use guest_kernel::fs::{Caller, Destination, FileKind, How, OpenFile, Origin, Segment, inotify};
 use guest_kernel::process::{current, limit};
 use guest_kernel::signal::{self, number};
 use guest_kernel::{Errno, Result, uaccess};
@@ -373,6 +373,7 @@ pub fn ftruncate(fd: i32, length: i64) -> Return {
     }
     check_size(length)?;
     regular.truncate(length)?;
+    inotify::tell(&file.location, raw::IN_MODIFY);
     Ok(0)
 }
 
@@ -396,6 +397,7 @@ pub fn fallocate(fd: i32, mode: Flags, offset: i64, length: i64) -> Return {
     )?;
     file.regular()?
         .allocate(mode.0, offset.cast_unsigned(), length.cast_unsigned())?;
+    inotify::tell(&file.location, raw::IN_MODIFY);
     Ok(0)
 }
 

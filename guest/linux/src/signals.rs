@@ -15,7 +15,7 @@ const MINSIGSTKSZ: u64 = 2048;
 const SS_ONSTACK: u32 = 1;
 const SS_DISABLE: u32 = 2;
 const SS_AUTODISARM: u32 = 1 << 31;
-const SI_USER: i32 = 0;
+pub(crate) const SI_USER: i32 = 0;
 const SI_TKILL: i32 = -6;
 
 fn check_set_size(size: u64) -> Result<()> {
@@ -214,7 +214,7 @@ fn is_us(pid: i32) -> bool {
 }
 
 /// What a signal sent by the program comes with.
-fn sent(signal: u32, code: i32) -> SignalInfo {
+pub(crate) fn sent(signal: u32, code: i32) -> SignalInfo {
     let process = current();
     let [uid, ..] = process.credentials.lock().uid;
     SignalInfo::sent(signal, code, process.pid, uid, 0)
@@ -268,7 +268,7 @@ pub fn tgkill(tgid: i32, tid: i32, sig: u32) -> Return {
 }
 
 /// What `rt_sigqueueinfo` and its like send.
-fn queued(sig: u32, info: LinearAddress) -> Result<SignalInfo> {
+pub(crate) fn queued(sig: u32, info: LinearAddress) -> Result<SignalInfo> {
     let mut bytes = [0; 40];
     uaccess::read(info, &mut bytes)?;
     let code = bytes.get(8..).and_then(|rest| rest.first_chunk());

@@ -10,8 +10,9 @@ use guest_hal::LinearAddress;
 use crate::argument::{Argument, DirFd, Flags, Mode, PathAddress};
 use crate::socket::{message, options};
 use crate::{
-    Return, copy, descriptor, directory, epoll, event, file, futex, ioctl, lock, memory, mount,
-    path, pipe, poll, process, scheduling, select, signals, socket, stat, threads, time, xattr,
+    Return, copy, descriptor, directory, epoll, event, file, futex, inotify, ioctl, lock, memory,
+    mount, path, pidfd, pipe, poll, process, scheduling, select, signals, socket, stat, threads,
+    time, xattr,
 };
 
 /// One row of the table.
@@ -291,6 +292,9 @@ system_calls! {
     234 tgkill(tgid: i32, tid: i32, sig: u32) => signals::tgkill;
     235 utimes(filename: PathAddress, times: LinearAddress) => stat::utimes;
     247 waitid(idtype: i32, id: u32, infop: LinearAddress, options: Flags, rusage: LinearAddress) => process::waitid;
+    253 inotify_init() => inotify::inotify_init;
+    254 inotify_add_watch(fd: i32, pathname: PathAddress, mask: Flags) => inotify::inotify_add_watch;
+    255 inotify_rm_watch(fd: i32, wd: i32) => inotify::inotify_rm_watch;
     257 openat(dirfd: DirFd, pathname: PathAddress, flags: Flags, mode: Mode) => file::openat;
     258 mkdirat(dirfd: DirFd, pathname: PathAddress, mode: Mode) => path::mkdirat;
     259 mknodat(dirfd: DirFd, pathname: PathAddress, mode: Mode, dev: u64) => path::mknodat;
@@ -326,6 +330,7 @@ system_calls! {
     291 epoll_create1(flags: Flags) => epoll::epoll_create1;
     292 dup3(oldfd: i32, newfd: i32, flags: Flags) => descriptor::dup3;
     293 pipe2(pipefd: LinearAddress, flags: Flags) => pipe::pipe2;
+    294 inotify_init1(flags: Flags) => inotify::inotify_init1;
     295 preadv(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64) => file::preadv;
     296 pwritev(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64) => file::pwritev;
     297 rt_tgsigqueueinfo(tgid: i32, tid: i32, sig: u32, info: LinearAddress) => signals::rt_tgsigqueueinfo;
@@ -346,8 +351,11 @@ system_calls! {
     330 pkey_alloc(flags: Flags, access_rights: u64) => memory::pkey_alloc;
     332 statx(dirfd: DirFd, pathname: PathAddress, flags: Flags, mask: Flags, statxbuf: LinearAddress) => stat::statx;
     334 rseq(rseq: LinearAddress, length: u32, flags: Flags, sig: u32) => process::rseq;
+    424 pidfd_send_signal(pidfd: i32, sig: u32, info: LinearAddress, flags: Flags) => pidfd::pidfd_send_signal;
+    434 pidfd_open(pid: i32, flags: Flags) => pidfd::pidfd_open;
     436 close_range(first: u32, last: u32, flags: Flags) => descriptor::close_range;
     437 openat2(dirfd: DirFd, pathname: PathAddress, how: LinearAddress, size: u64) => file::openat2;
+    438 pidfd_getfd(pidfd: i32, targetfd: i32, flags: Flags) => pidfd::pidfd_getfd;
     439 faccessat2(dirfd: DirFd, pathname: PathAddress, mode: Flags, flags: Flags) => stat::faccessat2;
     441 epoll_pwait2(epfd: i32, events: LinearAddress, maxevents: i32, timeout: LinearAddress, sigmask: LinearAddress, sigsetsize: u64) => epoll::epoll_pwait2;
     452 fchmodat2(dirfd: DirFd, pathname: PathAddress, mode: Mode, flags: Flags) => stat::fchmodat2;

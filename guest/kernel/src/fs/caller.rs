@@ -9,6 +9,7 @@ use super::directory::DirectoryFile;
 use super::entry::Location;
 use super::file::File;
 use super::inode::NewInode;
+use super::inotify;
 use super::metadata::FileKind;
 use super::open::OpenFile;
 use super::walk::{Follow, Last, Walk};
@@ -197,6 +198,7 @@ impl Caller {
             Some(file) => file,
             None => at.inode().clone().open(flags)?,
         };
+        inotify::tell(&at, raw::IN_OPEN);
         Ok(OpenFile::new(at, file, how.flags))
     }
 
@@ -236,6 +238,7 @@ impl Caller {
             .entry
             .install(name, created.found)
             .ok_or(Errno::ENOENT)?;
+        inotify::created(parent, name, entry.inode());
         Ok((
             Location {
                 mount: parent.mount.clone(),
@@ -306,6 +309,10 @@ impl Caller {
             FileKind::Socket => return Err(Errno::ENXIO),
             _ => at.inode().clone().open(flags)?,
         };
+        inotify::tell(&at, raw::IN_OPEN);
+        if flags & raw::O_TRUNC != 0 {
+            inotify::tell(&at, raw::IN_MODIFY);
+        }
         Ok(OpenFile::new(at, file, flags))
     }
 

@@ -9,6 +9,7 @@ use super::access;
 use super::caller::Caller;
 use super::entry::Location;
 use super::inode::NewInode;
+use super::inotify;
 use super::metadata::{Change, FileKind, Metadata, NewTime};
 use super::walk::{Follow, Last, Walk};
 use crate::{Errno, Result};
@@ -125,6 +126,8 @@ impl Caller {
             .changeable(&target.parent)?
             .link(&target.name, existing.inode())?;
         target.parent.entry.install(&target.name, found);
+        inotify::links_changed(existing.inode());
+        inotify::created(&target.parent, &target.name, existing.inode());
         Ok(())
     }
 
@@ -167,6 +170,7 @@ impl Caller {
         ability.remove(&target.name, directory)?;
         target.parent.entry.removed(&target.name);
         victim.inode().lost_name();
+        inotify::removed(&target.parent, &target.name, &victim);
         Ok(())
     }
 
@@ -194,8 +198,10 @@ impl Caller {
         if let Some(victim) = &victim {
             victim.inode().lost_name();
         }
-        let same = victim.is_some_and(|victim| Arc::ptr_eq(victim.inode(), source.inode()));
-        match flags & raw::RENAME_EXCHANGE != 0 {
+        let is_same = |victim: &Location| Arc::ptr_eq(victim.inode(), source.inode());
+        let same = victim.as_ref().is_some_and(is_same);
+        let exchanges = flags & raw::RENAME_EXCHANGE != 0;
+        match exchanges {
             true => old
                 .parent
                 .entry
@@ -205,6 +211,15 @@ impl Caller {
                 .parent
                 .entry
                 .moved(&old.name, &new.parent.entry, &new.name),
+        }
+        let (from, to) = ((&old.parent, &*old.name), (&new.parent, &*new.name));
+        match victim {
+            Some(_) if same => {}
+            Some(victim) if exchanges => {
+                inotify::renamed(from, to, &source, None);
+                inotify::renamed(to, from, &victim, None);
+            }
+            victim => inotify::renamed(from, to, &source, victim.as_ref()),
         }
         Ok(())
     }
@@ -268,7 +283,9 @@ impl Caller {
         at.inode().change(&Change {
             permissions: Some(mode & 0o7777),
             ..Change::default()
-        })
+        })?;
+        inotify::tell(at, raw::IN_ATTRIB);
+        Ok(())
     }
 
     /// `chown`; `None`: as it was.
@@ -292,7 +309,9 @@ impl Caller {
             gid,
             permissions,
             ..Change::default()
-        })
+        })?;
+        inotify::tell(at, raw::IN_ATTRIB);
+        Ok(())
     }
 
     /// `utimensat`; `None`: as it was.
@@ -321,7 +340,14 @@ impl Caller {
             accessed,
             modified,
             ..Change::default()
-        })
+        })?;
+        let said = match (accessed, modified) {
+            (Some(_), Some(_)) => raw::IN_ATTRIB,
+            (Some(_), None) => raw::IN_ACCESS,
+            (None, _) => raw::IN_MODIFY,
+        };
+        inotify::tell(at, said);
+        Ok(())
     }
 
     /// `truncate`.
@@ -340,7 +366,9 @@ impl Caller {
         at.inode().change(&Change {
             size: Some(size),
             ..Change::default()
-        })
+        })?;
+        inotify::tell(&at, raw::IN_MODIFY);
+        Ok(())
     }
 
     /// `faccessat`, for the effective user of these credentials.

@@ -8,6 +8,7 @@ use linux_raw_sys::general as raw;
 use super::buffer::{Destination, Origin};
 use super::entry::Location;
 use super::file::{File, Io, Position, Positioning, Regular};
+use super::inotify;
 use super::metadata::{FileKind, Metadata};
 use crate::{Errno, Result};
 
@@ -194,6 +195,7 @@ impl OpenFile {
         let io = self.here(&**file);
         let count = finish_read(&**file, io, into)?;
         self.advance(io, count);
+        inotify::tell_moved_bytes(self, raw::IN_ACCESS, count);
         Ok(count)
     }
 
@@ -204,7 +206,9 @@ impl OpenFile {
     pub fn read_at(&self, offset: u64, into: &mut Destination<'_>) -> Result<u64> {
         let file = self.readable()?;
         let io = self.there(&**file, offset)?;
-        finish_read(&**file, io, into)
+        let count = finish_read(&**file, io, into)?;
+        inotify::tell_moved_bytes(self, raw::IN_ACCESS, count);
+        Ok(count)
     }
 
     /// Writes at the position, which moves on.
@@ -222,6 +226,7 @@ impl OpenFile {
         } else {
             self.advance(io, count);
         }
+        inotify::tell_moved_bytes(self, raw::IN_MODIFY, count);
         Ok(count)
     }
 
@@ -232,7 +237,9 @@ impl OpenFile {
     pub fn write_at(&self, offset: u64, from: &mut Origin<'_>) -> Result<u64> {
         let file = self.writable()?;
         let io = self.there(&**file, offset)?;
-        finish_write(&**file, io, from)
+        let count = finish_write(&**file, io, from)?;
+        inotify::tell_moved_bytes(self, raw::IN_MODIFY, count);
+        Ok(count)
     }
 
     fn advance(&self, io: Io, count: u64) {
@@ -259,6 +266,7 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         super::lock::forget_owner(self);
+        inotify::closed(self);
     }
 }
 

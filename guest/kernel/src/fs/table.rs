@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::inode::Inode;
 use super::open::OpenFile;
 use crate::{Errno, Result};
 
@@ -142,6 +143,13 @@ impl FileTable {
         let descriptor = slot.take().ok_or(Errno::EBADF)?;
         self.lowest_free = self.lowest_free.min(index);
         Ok(descriptor)
+    }
+
+    /// Whether an inode is open for use.
+    #[must_use]
+    pub fn holds(&self, inode: &Arc<dyn Inode>) -> bool {
+        let mut open = self.slots.iter().flatten();
+        open.any(|slot| !slot.file.is_path_only() && Arc::ptr_eq(slot.file.location.inode(), inode))
     }
 
     /// The descriptors that are open, ascending.

@@ -60,6 +60,8 @@ const OTHERS: &[&str] = &[
 const THREADED: &[&str] = &[
     "epolls",
     "futexes",
+    "inotify",
+    "pidfds",
     "schedules",
     "signal_files",
     "thread_signals",

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::system::RELEASE;
+use crate::fs::inotify::{EVENTS_MAX, INSTANCES_MAX, WATCHES_MAX};
 use crate::fs::pseudo::Tree;
 use crate::{process, random};
 
@@ -106,6 +107,17 @@ fn files(tree: Tree) -> Tree {
         .fixed("file-nr", "64\t0\t9223372036854775807\n")
         .fixed("nr_open", "1048576\n")
         .fixed("inode-nr", "64\t0\n")
+        .directory("inotify", |tree| {
+            tree.file("max_queued_events", || {
+                format!("{EVENTS_MAX}\n").into_bytes()
+            })
+            .file("max_user_instances", || {
+                format!("{INSTANCES_MAX}\n").into_bytes()
+            })
+            .file("max_user_watches", || {
+                format!("{WATCHES_MAX}\n").into_bytes()
+            })
+        })
         .fixed("pipe-max-size", "1048576\n")
         .fixed("pipe-user-pages-soft", "16384\n")
         .fixed("pipe-user-pages-hard", "0\n")
