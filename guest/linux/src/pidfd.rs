@@ -1,6 +1,9 @@
 //! The process by a descriptor: `pidfd_open` and what is done with it.
 
+use alloc::format;
+
 use guest_hal::LinearAddress;
+use guest_kernel::fs::FileKind;
 use guest_kernel::fs::pidfd::ProcessFile;
 use guest_kernel::process::current;
 use guest_kernel::signal::{self, COUNT};
@@ -37,10 +40,25 @@ fn check_process(pidfd: i32) -> Result<()> {
     is_one.then_some(()).ok_or(Errno::EBADF)
 }
 
+/// As above, or the process' directory in `/proc`, which signals can be sent to as well.
+fn check_receiver(pidfd: i32) -> Result<()> {
+    let process = current();
+    let file = open_file(pidfd)?;
+    let is_directory = file.kind() == FileKind::Directory && {
+        let root = process.fs.lock().root.clone();
+        file.path(&root) == format!("/proc/{}", process.pid).into_bytes()
+    };
+    if is_directory {
+        Ok(())
+    } else {
+        check_process(pidfd)
+    }
+}
+
 /// `pidfd_send_signal`.
 pub fn pidfd_send_signal(pidfd: i32, sig: u32, info: LinearAddress, flags: Flags) -> Return {
     check_flags(flags, 0)?;
-    check_process(pidfd)?;
+    check_receiver(pidfd)?;
     let info = if info.0 == 0 {
         sent(sig, SI_USER)
     } else {

@@ -55,6 +55,8 @@ int main(void) {
     CALL(tell(fd, SIGUSR1, NULL, 1 << 20));
     CALL(tell(epoll, SIGUSR1, NULL, 0));
     CALL(tell(999, SIGUSR1, NULL, 0));
+    int directory = open("/proc/self", O_DIRECTORY);
+    CALL(tell(directory, SIGUSR1, NULL, 0));
     int pipes[2];
     if (pipe(pipes)) return 1;
     int copy = syscall(SYS_pidfd_getfd, fd, pipes[1], 0);
