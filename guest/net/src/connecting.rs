@@ -255,7 +255,11 @@ impl Stack {
         }
         self.ports.update(ip::TCP, port, bound);
         self.timers.cancel(Timer::Socket(handle), tcp.scheduled);
-        let common = core::mem::replace(&mut tcp.common, Common::new(Family::V4));
+        // What is left of a connection that failed goes with it.
+        tcp.release(&mut self.memory);
+        let mut common = core::mem::replace(&mut tcp.common, Common::new(Family::V4));
+        (common.read_closed, common.write_closed) = (false, false);
+        common.remote = None;
         if let Some(socket) = self.sockets.get_mut(handle) {
             *socket = Socket::Listener(Box::new(Listener::new(common, backlog)));
         }
