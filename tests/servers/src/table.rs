@@ -24,7 +24,7 @@ const SERVER: Server = Server {
 };
 
 const HELLO: (&str, &str) = ("www/hello", "hello from a file\n");
-const JAVA: [Need; 2] = [
+pub(crate) const JAVA: [Need; 2] = [
     Need::Debian("java", "openjdk-17-jre-headless"),
     Need::Debian("javac", "openjdk-17-jdk-headless"),
 ];

@@ -4,6 +4,7 @@ mod connections;
 mod idle;
 mod outbound;
 mod refused;
+mod runtimes;
 mod streams;
 mod udp;
 
@@ -15,6 +16,7 @@ use crate::machine::Machine;
 use crate::needs::Need;
 use crate::programs;
 use crate::site::Site;
+use crate::table::JAVA;
 
 /// A case with a server of this suite's own, or none.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct Scenario {
 
 const CC: &[Need] = &[Need::Debian("cc", "gcc")];
 const PYTHON: &[Need] = &[Need::Debian("/usr/bin/python3", "python3")];
+const GO: &[Need] = &[Need::Debian("go", "golang-go")];
 const CURL: &[Need] = &[Need::Debian("curl", "curl")];
 
 const fn scenario(
@@ -39,6 +42,12 @@ const fn scenario(
 /// All of them; those that wait longest come first.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("idle/listening", CC, idle::listening),
+    scenario("runtimes/jvm-serial", &JAVA, runtimes::serial),
+    scenario("runtimes/jvm-parallel", &JAVA, runtimes::parallel),
+    scenario("runtimes/jvm-g1", &JAVA, runtimes::g1),
+    scenario("runtimes/jvm-shenandoah", &JAVA, runtimes::shenandoah),
+    scenario("runtimes/jvm-z", &JAVA, runtimes::z),
+    scenario("runtimes/go", GO, runtimes::go),
     scenario("connections/storm", CC, connections::storm),
     scenario("connections/ten-thousand", CC, connections::ten_thousand),
     scenario("connections/burst", CC, connections::burst),
