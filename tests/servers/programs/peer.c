@@ -24,9 +24,10 @@ static void check(long result, const char *what) {
     }
 }
 
+// For IPv6 and IPv4.
 static int open_socket(int type, int port) {
-    int fd = socket(AF_INET, type, 0), on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET6, type, 0), on = 1;
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     check(fd, "socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     check(bind(fd, (void *)&address, sizeof address), "bind");
@@ -151,7 +152,7 @@ static void accept_all(int listener, void *(*serve)(void *), int alone) {
 static void datagrams(int fd) {
     static char part[PART];
     for (;;) {
-        struct sockaddr_in from;
+        struct sockaddr_in6 from;
         socklen_t size = sizeof from;
         ssize_t length = recvfrom(fd, part, sizeof part, 0, (void *)&from, &size);
         check(length, "recvfrom");

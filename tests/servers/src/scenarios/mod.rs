@@ -1,6 +1,7 @@
 //! Networks in hard times.
 
 mod connections;
+mod faults;
 mod idle;
 mod outbound;
 mod refused;
@@ -28,6 +29,12 @@ pub(crate) struct Scenario {
 
 const CC: &[Need] = &[Need::Debian("cc", "gcc")];
 const PYTHON: &[Need] = &[Need::Debian("/usr/bin/python3", "python3")];
+const WIRE: &[Need] = &[
+    Need::Debian("cc", "gcc"),
+    Need::Debian("/usr/bin/python3", "python3"),
+    Need::Debian("ip", "iproute2"),
+    Need::Debian("unshare", "util-linux"),
+];
 const GO: &[Need] = &[Need::Debian("go", "golang-go")];
 const CURL: &[Need] = &[Need::Debian("curl", "curl")];
 
@@ -48,6 +55,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("runtimes/jvm-shenandoah", &JAVA, runtimes::shenandoah),
     scenario("runtimes/jvm-z", &JAVA, runtimes::z),
     scenario("runtimes/go", GO, runtimes::go),
+    scenario("faults/one-percent", WIRE, faults::one_percent),
+    scenario("faults/ten-percent", WIRE, faults::ten_percent),
     scenario("connections/storm", CC, connections::storm),
     scenario("connections/ten-thousand", CC, connections::ten_thousand),
     scenario("connections/burst", CC, connections::burst),
