@@ -24,6 +24,31 @@ pub struct Description {
     pub name: &'static str,
     /// Names of the arguments.
     pub arguments: &'static [&'static str],
+    /// How each is shown.
+    shown: &'static [ShowRegister],
+}
+
+/// Writes what a register stands for.
+type ShowRegister = fn(u64, &mut dyn fmt::Write) -> fmt::Result;
+
+fn show_as<T: Argument>(register: u64, out: &mut dyn fmt::Write) -> fmt::Result {
+    T::from_register(register).show(out)
+}
+
+/// Writes a call's arguments as a trace shows them.
+///
+/// # Errors
+/// The formatter's.
+pub fn show(number: u64, registers: [u64; 6], out: &mut dyn fmt::Write) -> fmt::Result {
+    let row = CALLS.iter().find(|row| row.number == number);
+    let shown = row.map_or(&[][..], |row| row.shown);
+    for (index, (show, register)) in shown.iter().zip(registers).enumerate() {
+        if index > 0 {
+            out.write_str(", ")?;
+        }
+        show(register, out)?;
+    }
+    Ok(())
 }
 
 macro_rules! system_calls {
@@ -33,6 +58,7 @@ macro_rules! system_calls {
             number: $number,
             name: stringify!($name),
             arguments: &[$(stringify!($argument)),*],
+            shown: &[$(show_as::<$type>),*],
         }),*];
 
         /// Serves a call.
@@ -44,26 +70,6 @@ macro_rules! system_calls {
             match number {
                 $($number => system_calls!(@call $function, (a, b, c, d, e, f), ($($type),*)),)*
                 _ => crate::trace::unknown(number),
-            }
-        }
-
-        /// Writes a call's arguments as a trace shows them.
-        ///
-        /// # Errors
-        /// The formatter's.
-        pub fn show(number: u64, registers: [u64; 6], out: &mut dyn fmt::Write) -> fmt::Result {
-            let mut registers = registers.into_iter();
-            let mut separators = core::iter::once("").chain(core::iter::repeat(", "));
-            match number {
-                $($number => {
-                    $(
-                        let $argument = <$type>::from_register(registers.next().unwrap_or(0));
-                        out.write_str(separators.next().unwrap_or_default())?;
-                        $argument.show(out)?;
-                    )*
-                    Ok(())
-                })*
-                _ => Ok(()),
             }
         }
     };
