@@ -1,5 +1,8 @@
 //! How a kernel at ring 0 asks a Husk monitor for what only that can do: stores to ports.
 //!
+//! A virtual CPU's number is that of its local interrupt controller. The first starts at the kernel's
+//! entry, the others wait to be started as a PC's do, by a start-up message (SDM vol. 3, 9.4).
+//!
 //! Elsewhere (another monitor, a cloud) nobody answers there, and the kernel uses what the
 //! standards say instead.
 
@@ -19,5 +22,10 @@ pub const VECTOR_TIMER: u8 = 0xf1;
 /// The vector of all devices that the kernel finds by itself: messages of PCI functions, and
 /// interrupt lines.
 pub const VECTOR_DEVICE: u8 = 0xf2;
+/// The vector by which one virtual CPU wakes or interrupts another.
+pub const VECTOR_WAKE: u8 = 0xf3;
+/// The vector by which one virtual CPU has another do at once what leaves no trace: forget
+/// translations, look at the kernel's lock.
+pub const VECTOR_CALL: u8 = 0xf4;
 /// The vector of spurious interrupts.
 pub const VECTOR_SPURIOUS: u8 = 0xff;

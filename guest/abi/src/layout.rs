@@ -58,8 +58,11 @@ pub const REGISTERS_SPAN: u64 = 0x4000_0000;
 
 /// Guest-physical address of [`crate::boot::BootInfo`].
 pub const BOOT_INFO: u64 = 0;
+/// Guest-physical address of the page that is the kernel's own, for the first instructions of the
+/// virtual CPUs beside the first (bare platform only): they begin in real mode.
+pub const TRAMPOLINE: u64 = 0x1000;
 /// Guest-physical address of the encoded `MachineConfig`.
-pub const CONFIG: u64 = 0x1000;
+pub const CONFIG: u64 = 0x2000;
 /// Room for the configuration in bytes: arguments and environment (Linux' `ARG_MAX`
 /// is 2 MiB by default) and the rest.
 pub const CONFIG_MAX: u64 = 0x30_0000;

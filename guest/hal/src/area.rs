@@ -29,6 +29,11 @@ pub(crate) struct VcpuArea {
     pub(crate) number: AtomicU64,
     /// Not zero: it is in the kernel, or about to be, and cannot leave without the kernel's lock.
     pub(crate) inside: AtomicU64,
+    /// Not zero: translations that it may remember are wrong. It forgets them once it has the
+    /// kernel's lock, and needs none of them before (bare).
+    pub(crate) stale: AtomicU64,
+    /// When its timer is to go off, in nanoseconds of the monotonic clock; zero: never (bare).
+    pub(crate) timer: AtomicU64,
 }
 
 /// Offsets in [`VcpuArea`], for the entry code.
@@ -59,6 +64,8 @@ const fn fresh() -> VcpuArea {
         trap_signal: AtomicU64::new(0),
         number: AtomicU64::new(0),
         inside: AtomicU64::new(1),
+        stale: AtomicU64::new(0),
+        timer: AtomicU64::new(0),
     }
 }
 

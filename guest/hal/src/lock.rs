@@ -61,6 +61,11 @@ pub(crate) fn take() {
             frame::serialize();
         }
     }
+    let stale = &area().stale;
+    if stale.load(Ordering::Relaxed) != 0 {
+        stale.store(0, Ordering::Relaxed);
+        crate::platform::lower().forget_translations();
+    }
 }
 
 #[cold]
@@ -73,6 +78,7 @@ fn wait() {
         {
             return;
         }
+        crate::platform::lower().answer();
         core::hint::spin_loop();
     }
     while LOCK.swap(AWAITED, Ordering::Acquire) != FREE {

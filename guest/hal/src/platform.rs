@@ -171,6 +171,13 @@ pub(crate) trait Lower: Platform {
     /// since code that holds one may be the first to reach so deep.
     fn prepare_stack(&self, _linear: LinearAddress, _length: u64) {}
 
+    /// Does what another virtual CPU waits for, holding the kernel's lock, while this one waits for
+    /// that lock.
+    fn answer(&self) {}
+
+    /// Forgets all translations of addresses that may be remembered here.
+    fn forget_translations(&self) {}
+
     /// Sleeps while `word` is `expected`. May return early.
     fn wait_on(&self, word: &AtomicU32, expected: u32);
 

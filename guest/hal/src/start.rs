@@ -36,12 +36,13 @@ pub(crate) fn stack_top() -> u64 {
 }
 
 /// Where the stacks of the virtual CPUs beside the first end; none has entered at zero.
-static OTHER_STACKS: [AtomicU64; VCPUS_MAX] = [const { AtomicU64::new(0) }; VCPUS_MAX];
+pub(crate) static OTHER_STACKS: [AtomicU64; VCPUS_MAX] = [const { AtomicU64::new(0) }; VCPUS_MAX];
 
 /// Gives a virtual CPU beside the first its stack, before it enters.
 pub(crate) fn give_stack(vcpu: usize) {
     let stack = Extent::allocate(crate::task::STACK_SIZE, PAGE_SIZE, None).expect("a stack");
     let start = crate::memory::ram_pointer(stack.start().0).addr() as u64;
+    lower().prepare_stack(crate::LinearAddress(start), crate::task::STACK_SIZE);
     // For ever: the virtual CPU's idle task runs on it.
     core::mem::forget(stack);
     let top = start + crate::task::STACK_SIZE - 64;
@@ -93,7 +94,6 @@ unsafe extern "Rust" {
 }
 
 extern "C" fn start(calls: *const CellCalls, start_info: u64) -> ! {
-    crate::lock::take();
     if calls.is_null() {
         LOWER.call_once(|| &crate::bare::Bare);
         crate::bare::start(start_info);
@@ -104,6 +104,8 @@ extern "C" fn start(calls: *const CellCalls, start_info: u64) -> ! {
         let table = unsafe { *calls };
         crate::cell::start(table);
     }
+    // Nobody else runs yet.
+    crate::lock::take();
     husk_kernel_main()
 }
 

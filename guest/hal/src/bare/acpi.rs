@@ -1,6 +1,9 @@
-//! What little of ACPI is needed without a Husk monitor: a clock whose frequency is known, and
-//! how to power off (ACPI 6.5, chapter 5).
+//! What little of ACPI is needed without a Husk monitor: a clock whose frequency is known, how to
+//! power off, and which processors there are (ACPI 6.5, chapter 5).
+//!
+//! The tables are the word of somebody else: what does not fit is left out.
 
+use guest_abi::layout::VCPUS_MAX;
 use zerocopy::FromBytes;
 
 /// What the tables say.
@@ -10,6 +13,42 @@ pub(super) struct Acpi {
     pub(super) timer: Option<u16>,
     /// Port and value that power the machine off.
     pub(super) power_off: Option<(u16, u16)>,
+    /// The processors.
+    pub(super) processors: Processors,
+}
+
+/// Processors that can be used, by the numbers of their local interrupt controllers: each once, in
+/// the tables' order, as many as a machine may have virtual CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Processors {
+    numbers: [u32; VCPUS_MAX],
+    count: usize,
+}
+
+impl Default for Processors {
+    fn default() -> Self {
+        Self {
+            numbers: [0; VCPUS_MAX],
+            count: 0,
+        }
+    }
+}
+
+impl Processors {
+    /// Their controllers' numbers.
+    pub(super) fn numbers(&self) -> &[u32] {
+        self.numbers.get(..self.count).unwrap_or_default()
+    }
+
+    fn add(&mut self, number: u32) {
+        if self.numbers().contains(&number) {
+            return;
+        }
+        if let Some(place) = self.numbers.get_mut(self.count) {
+            *place = number;
+            self.count += 1;
+        }
+    }
 }
 
 /// Most tables that are looked at.
@@ -26,6 +65,21 @@ const FADT_DSDT: u64 = 40;
 const FADT_PM1A_CONTROL: u64 = 64;
 const FADT_TIMER: u64 = 76;
 const FADT_FLAGS: u64 = 112;
+/// Where the structures of a MADT begin; kinds of them, and where they have the controller's
+/// number and the flags (ACPI 6.5, 5.2.12.2 and 5.2.12.12).
+const MADT_STRUCTURES: u64 = 44;
+const LOCAL: u8 = 0;
+const LOCAL_NUMBER: u64 = 3;
+const LOCAL_FLAGS: u64 = 4;
+const LOCAL_LENGTH: u64 = 8;
+const EXTENDED: u8 = 9;
+const EXTENDED_NUMBER: u64 = 4;
+const EXTENDED_FLAGS: u64 = 8;
+const EXTENDED_LENGTH: u64 = 16;
+/// Flag of both: the processor can be used.
+const ENABLED: u32 = 1;
+/// A number that means all controllers.
+const EVERYBODY: u8 = 0xff;
 /// FADT flag: none of the fixed hardware is there.
 const HARDWARE_REDUCED: u32 = 1 << 20;
 
@@ -44,13 +98,58 @@ fn value<T: FromBytes>(read: Read<'_>, at: u64) -> Option<T> {
 
 /// Reads the tables from their root pointer; zero: there are none.
 pub(super) fn read(rsdp: u64, read: Read<'_>) -> Acpi {
-    let fadt = if rsdp == 0 {
-        None
-    } else {
-        find(rsdp, *b"FACP", read)
+    if rsdp == 0 {
+        return Acpi::default();
+    }
+    let fadt = find(rsdp, *b"FACP", read);
+    let acpi = fadt.and_then(|fadt| from_fadt(fadt, read));
+    let mut processors = Processors::default();
+    if let Some(madt) = find(rsdp, *b"APIC", read) {
+        // What was found before the table made no sense stays.
+        let _ = from_madt(madt, read, &mut processors);
+    }
+    Acpi {
+        processors,
+        ..acpi.unwrap_or_default()
+    }
+}
+
+/// Adds the processors of a MADT; `None` where it ends before its length says so.
+fn from_madt(madt: u64, read: Read<'_>, processors: &mut Processors) -> Option<()> {
+    let length = u64::from(value::<u32>(read, madt.checked_add(4)?)?).min(TABLE_MAX);
+    let mut offset = MADT_STRUCTURES;
+    while offset + 2 <= length {
+        let at = madt.checked_add(offset)?;
+        let kind: u8 = value(read, at)?;
+        let size = u64::from(value::<u8>(read, at.checked_add(1)?)?);
+        if size < 2 || offset + size > length {
+            return None;
+        }
+        if let Some(number) = processor(kind, at, size, read) {
+            processors.add(number);
+        }
+        offset += size;
+    }
+    Some(())
+}
+
+/// The number of the processor that a structure of a MADT describes, if it can be used.
+fn processor(kind: u8, at: u64, size: u64, read: Read<'_>) -> Option<u32> {
+    let (number, flags) = match kind {
+        LOCAL if size >= LOCAL_LENGTH => {
+            let number = value::<u8>(read, at.checked_add(LOCAL_NUMBER)?)?;
+            let number = Some(number).filter(|number| *number != EVERYBODY)?;
+            (u32::from(number), LOCAL_FLAGS)
+        }
+        EXTENDED if size >= EXTENDED_LENGTH => {
+            let number = value::<u32>(read, at.checked_add(EXTENDED_NUMBER)?)?;
+            let number = Some(number).filter(|number| *number != u32::MAX)?;
+            (number, EXTENDED_FLAGS)
+        }
+        _ => return None,
     };
-    fadt.and_then(|fadt| from_fadt(fadt, read))
-        .unwrap_or_default()
+    let flags = value::<u32>(read, at.checked_add(flags)?)?;
+    (flags & ENABLED != 0).then_some(number)
 }
 
 /// The table with a signature.
@@ -92,6 +191,7 @@ fn from_fadt(fadt: u64, read: Read<'_>) -> Option<Acpi> {
     Some(Acpi {
         timer: port(FADT_TIMER),
         power_off,
+        processors: Processors::default(),
     })
 }
 
@@ -187,6 +287,76 @@ mod tests {
         assert_eq!(value(&[0x12, 0x46, 0, 4, 1, 0]), Some(1 << 10 | 1 << 13));
         assert_eq!(value(&[0x12, 6, 4, 0x0b, 1, 0]), None);
         assert_eq!(value(&[0x10, 6, 4, 0]), None);
+    }
+
+    /// The processors of a MADT with these structures, whose length says `length`.
+    fn processors(structures: &[u8], length: u64) -> Vec<u32> {
+        let mut memory = tables(2, &[]);
+        put(&mut memory, 0x304, &(length as u32).to_le_bytes());
+        put(&mut memory, 0x300 + MADT_STRUCTURES, structures);
+        parse(&memory).processors.numbers().to_vec()
+    }
+
+    const fn local(number: u8, flags: u8) -> [u8; 8] {
+        [LOCAL, 8, 0, number, flags, 0, 0, 0]
+    }
+
+    const fn extended(number: u8, flags: u8) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[0] = EXTENDED;
+        bytes[1] = 16;
+        bytes[4] = number;
+        bytes[5] = 1;
+        bytes[8] = flags;
+        bytes
+    }
+
+    fn joined(parts: &[&[u8]]) -> (Vec<u8>, u64) {
+        let bytes = parts.concat();
+        let length = MADT_STRUCTURES + bytes.len() as u64;
+        (bytes, length)
+    }
+
+    #[test]
+    fn processors_that_can_be_used_are_found_once() {
+        let (bytes, length) = joined(&[
+            &local(0, 1),
+            &[1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &local(3, 1),
+            &local(2, 0),
+            &local(3, 1),
+            &local(EVERYBODY, 1),
+            &extended(5, 1),
+            &extended(6, 2),
+        ]);
+        assert_eq!(processors(&bytes, length), [0, 3, 0x105]);
+    }
+
+    #[test]
+    fn a_table_of_processors_that_lies_about_lengths_is_read_as_far_as_it_goes() {
+        let (bytes, length) = joined(&[&local(0, 1), &local(1, 1)]);
+        assert_eq!(processors(&bytes, length - 1), [0]);
+        assert_eq!(processors(&bytes, 10), []);
+        let endless = joined(&[&local(4, 1), &[0, 0, 9, 9], &local(5, 1)]).0;
+        assert_eq!(processors(&endless, 0x7f), [4]);
+        let short = joined(&[&[LOCAL, 4, 0, 7], &local(8, 1)]).0;
+        assert_eq!(processors(&short, u64::from(u32::MAX)), [8]);
+        assert!(processors(&[0xff; 64], u64::from(u32::MAX)).is_empty());
+    }
+
+    #[test]
+    fn no_more_processors_are_taken_than_a_machine_may_have() {
+        let many: Vec<u8> = (0..200).flat_map(|number| local(number, 1)).collect();
+        let mut memory = tables(2, &[]);
+        memory.resize(0x3000, 0);
+        put(&mut memory, 0x224, &0x2000u64.to_le_bytes());
+        put(&mut memory, 0x2000, b"APIC");
+        let length = MADT_STRUCTURES as u32 + many.len() as u32;
+        put(&mut memory, 0x2004, &length.to_le_bytes());
+        put(&mut memory, 0x2000 + MADT_STRUCTURES, &many);
+        let found = parse(&memory).processors;
+        assert_eq!(found.numbers().len(), VCPUS_MAX);
+        assert_eq!(found.numbers().last(), Some(&(VCPUS_MAX as u32 - 1)));
     }
 
     #[test]

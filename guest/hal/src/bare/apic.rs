@@ -16,9 +16,12 @@ const BASE_X2: u64 = 1 << 10;
 const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Registers, as numbers of 16-byte places.
+const NUMBER: u32 = 0x02;
 const TASK_PRIORITY: u32 = 0x08;
 const ACKNOWLEDGE: u32 = 0x0b;
 const SPURIOUS: u32 = 0x0f;
+const COMMAND: u32 = 0x30;
+const COMMAND_TARGET: u32 = 0x31;
 const TIMER: u32 = 0x32;
 const INITIAL_COUNT: u32 = 0x38;
 const CURRENT_COUNT: u32 = 0x39;
@@ -43,17 +46,36 @@ static HERTZ: AtomicU64 = AtomicU64::new(1_000_000_000);
 /// Where the registers are, without x2APIC.
 static REGISTERS: AtomicPtr<u32> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Turns the controller on.
+/// Commands (SDM vol. 3, 11.6.1): edge-triggered, to one controller.
+const COMMAND_INIT: u32 = 5 << 8 | 1 << 14;
+const COMMAND_START: u32 = 6 << 8 | 1 << 14;
+const COMMAND_FIXED: u32 = 1 << 14;
+/// The controller has not sent the last one yet (xAPIC only).
+const COMMAND_PENDING: u32 = 1 << 12;
+
+/// Turns the first processor's controller on.
 pub(super) fn initialize() {
-    let base = cpu::read_msr(MSR_BASE);
-    if cpu::has_feature(FEATURE_X2) {
-        cpu::write_msr(MSR_BASE, base | BASE_ENABLE);
-        cpu::write_msr(MSR_BASE, base | BASE_ENABLE | BASE_X2);
-    } else {
-        cpu::write_msr(MSR_BASE, base | BASE_ENABLE);
-        let registers = memory::map_registers(base & BASE_ADDRESS, 4096);
+    if !is_extended() {
+        let base = cpu::read_msr(MSR_BASE) & BASE_ADDRESS;
+        let registers = memory::map_registers(base, 4096);
         let registers = registers.expect("room for the controller's registers");
         REGISTERS.store(registers.cast(), Ordering::Relaxed);
+    }
+    initialize_other();
+}
+
+/// Whether the controllers' registers are model-specific ones, and their numbers 32 bits long.
+pub(super) fn is_extended() -> bool {
+    cpu::has_feature(FEATURE_X2)
+}
+
+/// Turns the controller of the processor that this runs on, on; after the first's. All of them
+/// have their registers at the same place.
+pub(super) fn initialize_other() {
+    let base = cpu::read_msr(MSR_BASE);
+    cpu::write_msr(MSR_BASE, base | BASE_ENABLE);
+    if is_extended() {
+        cpu::write_msr(MSR_BASE, base | BASE_ENABLE | BASE_X2);
     }
     write(TASK_PRIORITY, 0);
     write(LINE_0, MASKED);
@@ -113,6 +135,44 @@ fn read(register: u32) -> u32 {
         Some(place) => place.load(Ordering::SeqCst),
         None => cpu::read_msr(MSR_X2 + register) as u32,
     }
+}
+
+/// The controller's number.
+pub(super) fn number() -> u32 {
+    let value = read(NUMBER);
+    let shift = if is_extended() { 0 } else { 24 };
+    value >> shift
+}
+
+/// Sends a command to the controller of that number. Never from an interrupt, which could come
+/// between the two halves.
+fn command(target: u32, command: u32) {
+    let Some(place) = place(COMMAND) else {
+        // What was stored before is there for whoever is interrupted (SDM vol. 3, 11.12.3).
+        core::sync::atomic::fence(Ordering::SeqCst);
+        let value = u64::from(target) << 32 | u64::from(command);
+        return cpu::write_msr(MSR_X2 + COMMAND, value);
+    };
+    while place.load(Ordering::SeqCst) & COMMAND_PENDING != 0 {
+        core::hint::spin_loop();
+    }
+    write(COMMAND_TARGET, target << 24);
+    write(COMMAND, command);
+}
+
+/// Interrupts another processor.
+pub(super) fn interrupt(target: u32, vector: u8) {
+    command(target, COMMAND_FIXED | u32::from(vector));
+}
+
+/// Resets another processor, which then waits to be started.
+pub(super) fn reset(target: u32) {
+    command(target, COMMAND_INIT);
+}
+
+/// Starts another processor that waits for it, in real mode at a page below 1 MiB.
+pub(super) fn start(target: u32, page: u64) {
+    command(target, COMMAND_START | (page >> 12) as u32 & 0xff);
 }
 
 /// Tells the controller that an interrupt has been taken.

@@ -1,7 +1,9 @@
 //! The processor: its tables, control registers and model-specific registers.
 
+use alloc::boxed::Box;
 use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
 
+use guest_abi::layout::VCPUS_MAX;
 use x86_64::instructions::tables::load_tss;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr2, Cr3, Cr3Flags, Cr4, Cr4Flags};
@@ -24,28 +26,60 @@ const KERNEL_CS: u16 = 0x10;
 const KERNEL_SS: u16 = 0x18;
 /// Bytes of a stack for exceptions.
 const STACK_SIZE: usize = 16 << 10;
-
-/// Stacks that the processor switches to: for what the kernel meets itself, since its code
+/// Stacks for exceptions that a processor has: for what the kernel meets itself, since its code
 /// may use what is below its stack pointer; and one for what must never wait.
+const STACKS_EACH: usize = 2;
+/// Bytes of them.
+pub(super) const STACKS_SIZE: u64 = (STACKS_EACH * STACK_SIZE) as u64;
+
+/// One of the first processor's.
 #[repr(C, align(4096))]
 struct Stack(core::cell::UnsafeCell<[u8; STACK_SIZE]>);
 
-// SAFETY: used by the one processor there is, through its stack pointer.
+// SAFETY: used by the first processor only, through its stack pointer.
 unsafe impl Sync for Stack {}
 
-static STACKS: [Stack; 2] = [const { Stack(core::cell::UnsafeCell::new([0; STACK_SIZE])) }; 2];
+static STACKS: [Stack; STACKS_EACH] =
+    [const { Stack(core::cell::UnsafeCell::new([0; STACK_SIZE])) }; STACKS_EACH];
 
 /// Null, six segments, and the task's state in two entries.
 type DescriptorTable = GlobalDescriptorTable<9>;
 
-static TSS: Once<TaskStateSegment> = Once::new();
-static GDT: Once<(DescriptorTable, SegmentSelector)> = Once::new();
-static IDT: Once<InterruptDescriptorTable> = Once::new();
+/// A processor's descriptors, with the selector of its task's state.
+type Descriptors = (DescriptorTable, SegmentSelector);
 
-/// Sets up everything but interrupts; `kernel_stack` is where the program's traps go.
+static TSS: Once<TaskStateSegment> = Once::new();
+static GDT: Once<Descriptors> = Once::new();
+static IDT: Once<InterruptDescriptorTable> = Once::new();
+/// The descriptors of the processors beside the first.
+static OTHERS: [Once<&'static Descriptors>; VCPUS_MAX] = [const { Once::new() }; VCPUS_MAX];
+
+/// Sets the first processor up, everything but interrupts; `kernel_stack` is where the program's
+/// traps go.
 pub(super) fn initialize(kernel_stack: u64) {
-    let tss = TSS.call_once(|| tss(kernel_stack));
-    let (gdt, task) = GDT.call_once(|| gdt(tss));
+    let tops = STACKS.each_ref().map(top);
+    let tss = TSS.call_once(|| tss(kernel_stack, tops));
+    IDT.call_once(idt);
+    initialize_with(GDT.call_once(|| gdt(tss)));
+}
+
+/// Makes what another processor will need, `stacks` being memory of [`STACKS_SIZE`] for its
+/// exceptions.
+pub(super) fn prepare(vcpu: usize, kernel_stack: u64, stacks: u64) {
+    let tops = [1, 2].map(|number| VirtAddr::new(stacks + number * STACK_SIZE as u64));
+    let tss = Box::leak(Box::new(tss(kernel_stack, tops)));
+    let place = OTHERS.get(vcpu).expect("a virtual CPU's number");
+    place.call_once(|| Box::leak(Box::new(gdt(tss))));
+}
+
+/// Sets up the processor that this runs on as virtual CPU `vcpu`, which was prepared. Touches no
+/// memory that is not there.
+pub(super) fn initialize_other(vcpu: usize) {
+    let place = OTHERS.get(vcpu).and_then(Once::get);
+    initialize_with(place.expect("a processor is prepared before it is started"));
+}
+
+fn initialize_with((gdt, task): &'static Descriptors) {
     gdt.load();
     // SAFETY: the table just loaded has these selectors, with the rights that are needed.
     unsafe { CS::set_reg(SegmentSelector(KERNEL_CS)) };
@@ -56,9 +90,9 @@ pub(super) fn initialize(kernel_stack: u64) {
     unsafe { DS::set_reg(SegmentSelector::NULL) };
     // SAFETY: as above.
     unsafe { ES::set_reg(SegmentSelector::NULL) };
-    // SAFETY: the selector is that of `TSS`, which lives for ever.
+    // SAFETY: the selector is that of a task's state, which lives for ever.
     unsafe { load_tss(*task) };
-    IDT.call_once(idt).load();
+    IDT.get().expect("the first processor made it").load();
     control_registers();
     extended_state();
     system_calls();
@@ -68,16 +102,16 @@ fn top(stack: &'static Stack) -> VirtAddr {
     VirtAddr::from_ptr(stack) + STACK_SIZE as u64
 }
 
-fn tss(kernel_stack: u64) -> TaskStateSegment {
+fn tss(kernel_stack: u64, tops: [VirtAddr; STACKS_EACH]) -> TaskStateSegment {
     let mut tss = TaskStateSegment::new();
     tss.privilege_stack_table[0] = VirtAddr::new(kernel_stack);
-    let [exceptions, urgent] = &STACKS;
-    tss.interrupt_stack_table[0] = top(exceptions);
-    tss.interrupt_stack_table[1] = top(urgent);
+    let [exceptions, urgent] = tops;
+    tss.interrupt_stack_table[0] = exceptions;
+    tss.interrupt_stack_table[1] = urgent;
     tss
 }
 
-fn gdt(tss: &'static TaskStateSegment) -> (DescriptorTable, SegmentSelector) {
+fn gdt(tss: &'static TaskStateSegment) -> Descriptors {
     let mut gdt = DescriptorTable::empty();
     let data = DescriptorFlags::KERNEL_DATA.bits();
     for flags in [

@@ -9,7 +9,7 @@
 //! never the heap, which itself may have to be brought in.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use guest_abi::layout::{self, APP_END, RAM_BASE};
 
@@ -17,6 +17,7 @@ use super::frames::{FRAME, Frames, Size};
 use super::mappings::{Mapping, Mappings};
 use super::ranges::Range;
 use super::tables::{self, GLOBAL, Leaf, NO_EXECUTE, SHOWN, Tables, UNCACHED, USER, WRITE};
+use super::translations::{self, Gone};
 use super::{cpu, image};
 use crate::Protection;
 use crate::hardware::Registers;
@@ -24,8 +25,6 @@ use crate::sync::Mutex;
 
 /// Pages that are looked at around one that was touched.
 const AROUND: u64 = 16 * FRAME;
-/// More pages than this are forgotten by loading the root anew.
-const SINGLY_MAX: u64 = 64;
 /// How the kernel sees memory.
 const VIEW: u64 = WRITE | NO_EXECUTE;
 
@@ -49,6 +48,8 @@ struct Memory {
     span: u64,
 }
 
+/// Physical address of the tables' root, for processors that start.
+pub(super) static ROOT: AtomicU64 = AtomicU64::new(0);
 static MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 static MAPPINGS: Mutex<Mappings> = Mutex::new(Mappings::new());
 
@@ -86,6 +87,7 @@ pub(super) fn initialize(
         )?;
     }
     cpu::load_root(tables.root());
+    ROOT.store(tables.root(), Ordering::Relaxed);
     *MEMORY.lock() = Some(Memory {
         frames,
         tables,
@@ -161,6 +163,17 @@ pub(super) fn map_device(physical: u64, length: u64) -> Option<Registers> {
     let base = NonNull::new(map_registers(physical, length)?)?;
     // SAFETY: it has just been mapped, for ever, at addresses where no object is.
     Some(unsafe { Registers::new(base, length as usize) })
+}
+
+/// Makes page tables that show the image, and the page at `physical` where it lies, to be
+/// executed; their root. For processors that start there.
+pub(super) fn trampoline_root(physical: u64) -> Option<u64> {
+    with(|memory| {
+        let tables = Tables::new(&mut memory.frames)?;
+        tables.share(memory.tables, layout::KERNEL_BASE);
+        map_pages(tables, physical, physical, FRAME, 0, &mut memory.frames)?;
+        Some(tables.root())
+    })
 }
 
 fn with<T>(work: impl FnOnce(&mut Memory) -> T) -> T {
@@ -413,9 +426,10 @@ impl Memory {
 
     fn forget(&mut self, start: u64, end: u64) {
         let mut clear = |_: &mut Frames, leaf: Leaf| leaf.entry.store(0, Ordering::Relaxed);
-        self.tables
+        let gone = self
+            .tables
             .visit(start, end, &mut self.frames, true, &mut clear);
-        flush(start, end);
+        translations::forget(start, end, gone);
     }
 
     fn is_shown(&mut self, start: u64, end: u64) -> bool {
@@ -444,9 +458,10 @@ impl Memory {
                 frames.give(frame);
             }
         };
-        self.tables
+        let gone = self
+            .tables
             .visit(start, end, &mut self.frames, true, &mut give);
-        flush(start, end);
+        translations::forget(start, end, gone);
     }
 
     /// Makes an address the border of a page.
@@ -456,18 +471,8 @@ impl Memory {
             && leaf.span > FRAME
             && Tables::split(leaf, &mut self.frames)
         {
-            flush(leaf.linear, leaf.linear + leaf.span);
+            translations::forget(leaf.linear, leaf.linear + leaf.span, Gone::Entries);
         }
-    }
-}
-
-/// Entries of a range are no longer what the processor may remember.
-fn flush(start: u64, end: u64) {
-    if (end - start) / FRAME > SINGLY_MAX {
-        return cpu::flush_all();
-    }
-    for at in (start..end).step_by(FRAME as usize) {
-        cpu::flush(at);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bare platform: the kernel at ring 0 of a processor, real or virtual.
+//! The bare platform: the kernel at ring 0 of processors, real or virtual.
 //!
 //! What a host does for a cell is done here: page tables, faults, frames, timer. The program
 //! runs at ring 3 in the same address space.
@@ -9,6 +9,8 @@
 //! * [`trap`]: what exceptions and interrupts mean.
 //! * [`memory`]: guest-physical memory, made of [`frames`]; the program's [`mappings`];
 //!   [`tables`] of the processor.
+//! * [`processors`], [`trampoline`]: the processors beside the first; [`translations`]: how all are
+//!   made to forget pages that have gone.
 //! * [`cpu`], [`apic`], [`clock`], [`serial`]: processor, interrupts and timer, time, last words.
 //! * [`hardware`], [`lines`]: devices beside the monitor's own, and their interrupts.
 #![cfg_attr(
@@ -39,6 +41,8 @@ mod memory;
 #[cfg(kernel_build)]
 mod platform;
 #[cfg(kernel_build)]
+mod processors;
+#[cfg(kernel_build)]
 mod pvh;
 mod ranges;
 #[cfg(kernel_build)]
@@ -47,6 +51,10 @@ mod serial;
 mod start;
 #[cfg(kernel_build)]
 mod tables;
+#[cfg(kernel_build)]
+mod trampoline;
+#[cfg(kernel_build)]
+mod translations;
 #[cfg(kernel_build)]
 mod trap;
 

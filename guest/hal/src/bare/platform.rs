@@ -1,13 +1,13 @@
 //! The platform's calls.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use guest_abi::bare::{PORT_DEBUG_EXIT, PORT_END, PORT_RING};
 use guest_abi::vcpu::{ATTENTION_INTERRUPT, ATTENTION_NONE, ATTENTION_WAKE};
 use x86_64::instructions::{hlt, interrupts};
 
-use super::{apic, cpu, entry, memory, serial};
-use crate::area::area;
+use super::{apic, cpu, entry, memory, processors, serial, translations};
+use crate::area::{self, area};
 use crate::boot::{device_page, ring, vcpu_page};
 use crate::hardware::Hardware;
 use crate::platform::{Lower, MapError, Platform, Protection, Ticket};
@@ -17,11 +17,9 @@ use crate::{GuestAddress, LinearAddress, Nanos, lock, report, time};
 /// The platform.
 pub(crate) struct Bare;
 
-/// What [`Platform::set_timer`] asked for, zero: nothing. A sleep may need the timer earlier.
-static TIMER: AtomicU64 = AtomicU64::new(0);
-
+/// What [`Platform::set_timer`] asked for here. A sleep may need the timer earlier.
 fn timer() -> Option<Nanos> {
-    Some(Nanos(TIMER.load(Ordering::SeqCst))).filter(|at| at.0 != 0)
+    Some(Nanos(area().timer.load(Ordering::SeqCst))).filter(|at| at.0 != 0)
 }
 
 /// The timer went off: if too early, because it does not reach as far as was asked for, it is
@@ -33,7 +31,7 @@ pub(super) fn timer_is_due() -> bool {
             false
         }
         _ => {
-            TIMER.store(0, Ordering::SeqCst);
+            area().timer.store(0, Ordering::SeqCst);
             true
         }
     }
@@ -99,7 +97,7 @@ impl Platform for Bare {
     fn ticket(&self) -> Ticket {
         area().pending.store(0, Ordering::SeqCst);
         Ticket {
-            own: vcpu_page(0).event.load(Ordering::SeqCst),
+            own: vcpu_page(area::number()).event.load(Ordering::SeqCst),
             devices: self.device_events(),
         }
     }
@@ -107,7 +105,7 @@ impl Platform for Bare {
     fn idle(&self, ticket: Ticket, deadline: Option<Nanos>, _: bool) {
         lock::give_back();
         let area = area();
-        let page = vcpu_page(0);
+        let page = vcpu_page(area::number());
         let before = page.attention.swap(ATTENTION_WAKE, Ordering::SeqCst);
         let timer = timer();
         let earlier = deadline.filter(|at| timer.is_none_or(|timer| *at < timer));
@@ -131,7 +129,7 @@ impl Platform for Bare {
     }
 
     fn take_pending(&self) -> bool {
-        let pending = &vcpu_page(0).pending;
+        let pending = &vcpu_page(area::number()).pending;
         pending.load(Ordering::Relaxed) != 0 && pending.swap(0, Ordering::SeqCst) != 0
     }
 
@@ -145,17 +143,21 @@ impl Platform for Bare {
         } else {
             ATTENTION_NONE
         };
-        vcpu_page(0).attention.store(attention, Ordering::SeqCst);
+        let page = vcpu_page(area::number());
+        page.attention.store(attention, Ordering::SeqCst);
     }
 
     fn vcpu(&self) -> usize {
-        0
+        area::number()
     }
 
-    /// There is one.
-    fn interrupt(&self, _: usize) {}
+    fn interrupt(&self, vcpu: usize) {
+        processors::wake(vcpu);
+    }
 
-    fn start_others(&self) {}
+    fn start_others(&self) {
+        processors::start_others();
+    }
 
     fn stop_others(&self) {
         lock::stop_others();
@@ -166,7 +168,8 @@ impl Platform for Bare {
     }
 
     fn set_timer(&self, deadline: Option<Nanos>) {
-        TIMER.store(deadline.map_or(0, |at| at.0.max(1)), Ordering::SeqCst);
+        let nanos = deadline.map_or(0, |at| at.0.max(1));
+        area().timer.store(nanos, Ordering::SeqCst);
         apic::set_timer(deadline);
     }
 
@@ -209,10 +212,21 @@ impl Lower for Bare {
         memory::populate(linear.0, length, true);
     }
 
-    /// Nobody can hold what the only processor waits for.
-    fn wait_on(&self, _: &AtomicU32, _: u32) {}
+    fn answer(&self) {
+        translations::answer();
+    }
 
-    fn wake_one(&self, _: &AtomicU32) {}
+    fn forget_translations(&self) {
+        cpu::flush_all();
+    }
+
+    fn wait_on(&self, word: &AtomicU32, expected: u32) {
+        processors::sleep_on(word, expected);
+    }
+
+    fn wake_one(&self, _: &AtomicU32) {
+        processors::wake_sleeper();
+    }
 
     fn syscall_entry(&self) -> LinearAddress {
         LinearAddress(entry::syscall_address())

@@ -14,7 +14,8 @@ use zerocopy::FromBytes;
 
 use super::acpi::{self, Acpi};
 use super::command_line::CommandLine;
-use super::ranges::Range;
+use super::frames::FRAME;
+use super::ranges::{self, Range};
 use super::tables;
 
 /// What an address of the image is in physical memory: add this.
@@ -173,6 +174,8 @@ const START_MAGIC: u32 = 0x336e_c578;
 const KIND_RAM: u32 = 1;
 /// Below, firmware keeps things of its own.
 const LOW: u64 = 1 << 20;
+/// Most ranges of free memory below.
+const LOW_MAX: usize = 4;
 /// Most entries of the map, and modules, that are looked at.
 const ENTRIES_MAX: u32 = 64;
 
@@ -205,6 +208,8 @@ pub(super) struct Machine {
     pub(super) command_line: CommandLine,
     /// What its ACPI tables say.
     pub(super) acpi: Acpi,
+    /// A page below 1 MiB that nobody uses.
+    pub(super) low_page: Option<u64>,
 }
 
 /// Most modules that are kept.
@@ -219,7 +224,10 @@ pub(super) fn machine(start_info: u64) -> Option<Machine> {
         taken: [Range::default(); MODULES_MAX],
         command_line: CommandLine::read(info.command_line, read),
         acpi: acpi::read(info.rsdp, &read),
+        low_page: None,
     };
+    let mut low = [Range::default(); LOW_MAX];
+    let mut free_low = low.iter_mut();
     let entries = if info.version >= 1 {
         info.memory_map_entries
     } else {
@@ -231,6 +239,15 @@ pub(super) fn machine(start_info: u64) -> Option<Machine> {
         let entry: MapEntry = read_value(at)?;
         let end = entry.start.checked_add(entry.length)?;
         let start = entry.start.max(LOW);
+        if entry.kind == KIND_RAM
+            && entry.start < LOW
+            && let Some(range) = free_low.next()
+        {
+            *range = Range {
+                start: entry.start,
+                end: end.min(LOW),
+            };
+        }
         if entry.kind == KIND_RAM && start < end {
             *free.next()? = RamRange {
                 start,
@@ -246,7 +263,21 @@ pub(super) fn machine(start_info: u64) -> Option<Machine> {
             end: entry.start.checked_add(entry.length)?,
         };
     }
+    machine.low_page = low_page(&low, &mut machine.taken);
     Some(machine)
+}
+
+/// The last whole page of free memory below 1 MiB: of what firmware calls free, the first pages
+/// have most often been somebody's. Not that at zero.
+fn low_page(low: &[Range], taken: &mut [Range]) -> Option<u64> {
+    let mut found = None;
+    for range in low {
+        ranges::without(*range, taken, |part| {
+            let page = (part.end & !(FRAME - 1)).checked_sub(FRAME);
+            found = found.max(page.filter(|page| *page > 0 && *page >= part.start));
+        });
+    }
+    found
 }
 
 /// The boot information that a Husk monitor would have given.
@@ -257,6 +288,7 @@ pub(super) fn boot_information(machine: &Machine) -> BootInfo {
     BootInfo {
         magic: MAGIC,
         version: VERSION,
+        // Until it is known which others there are.
         vcpus: 1,
         ram_span: layout::RAM_SPAN,
         memory_limit: memory,

@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::command_line::COMMAND_LINE;
 use super::frames::{FRAME, Frames};
 use super::ranges::{self, Range};
-use super::{apic, clock, cpu, entry, image, memory, platform, pvh, tables};
+use super::{apic, clock, cpu, image, memory, platform, processors, pvh, tables, trampoline};
 use crate::boot;
 
 /// A Husk monitor gives memory that nobody has used, and puts nothing behind the image
@@ -40,12 +40,17 @@ fn start_with_monitor() {
     assert_eq!(info.magic, MAGIC, "boot information");
     begin(&info.ram, &kept(&info), &[], info.ram_span, UNUSED_IS_ZERO);
     apic::initialize();
+    let count = (info.vcpus as usize).min(layout::VCPUS_MAX);
+    processors::given(count);
+    if count > 1 {
+        trampoline::prepare(layout::TRAMPOLINE);
+    }
 }
 
 fn start_elsewhere(start_info: u64) {
     let machine = pvh::machine(start_info).expect("the start information of PVH");
     platform::set_power_off(machine.acpi.power_off);
-    let info = pvh::boot_information(&machine);
+    let mut info = pvh::boot_information(&machine);
     // Others, and their firmware, may have used any of it.
     begin(
         &info.ram,
@@ -54,11 +59,18 @@ fn start_elsewhere(start_info: u64) {
         info.ram_span,
         !UNUSED_IS_ZERO,
     );
+    apic::initialize();
+    if let Some(page) = machine.low_page {
+        info.vcpus = processors::found(&machine.acpi.processors);
+        if info.vcpus > 1 {
+            trampoline::prepare(page);
+        }
+    }
     // Where a monitor would have put it.
     memory::write(layout::BOOT_INFO, info.as_bytes());
     // Interrupts may not fault: what they touch is there from now on.
-    memory::populate(RAM_BASE + layout::VCPU_PAGES, layout::PAGE_SIZE, true);
-    apic::initialize();
+    let pages = u64::from(info.vcpus) * layout::PAGE_SIZE;
+    memory::populate(RAM_BASE + layout::VCPU_PAGES, pages, true);
     let frequencies = clock::frequencies(machine.acpi.timer);
     apic::set_frequency(frequencies.local);
     clock::keep(frequencies);

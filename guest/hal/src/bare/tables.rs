@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use guest_abi::layout;
 
 use super::frames::{FRAME, Frames, Size};
+use super::translations::Gone;
 
 /// Entry: there is something.
 pub(super) const PRESENT: u64 = 1;
@@ -181,8 +182,17 @@ impl Tables {
         Some(())
     }
 
+    /// Shows what `other` has around an address, by the same tables.
+    pub(super) fn share(self, other: Self, linear: u64) {
+        let entry = |tables: Self| table(tables.root).get(index(linear, LEVELS));
+        if let (Some(entry), Some(from)) = (entry(self), entry(other)) {
+            entry.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// Calls `part` with every page that is (partly) in a range. With `prune`, tables that lie
-    /// wholly in the range are given back afterwards: then `part` must clear its entry.
+    /// wholly in the range are given back afterwards: then `part` must clear its entry. What has
+    /// gone, if so.
     pub(super) fn visit(
         self,
         start: u64,
@@ -190,15 +200,17 @@ impl Tables {
         frames: &mut Frames,
         prune: bool,
         part: &mut dyn FnMut(&mut Frames, Leaf),
-    ) {
+    ) -> Gone {
         let mut visit = Visit {
             start,
             end,
             frames,
             prune,
             part,
+            gone: Gone::Nothing,
         };
         visit.table(self.root, LEVELS, 0);
+        visit.gone
     }
 
     /// Turns a large page into small ones. Whether it could.
@@ -236,6 +248,7 @@ struct Visit<'a> {
     frames: &'a mut Frames,
     prune: bool,
     part: &'a mut dyn FnMut(&mut Frames, Leaf),
+    gone: Gone,
 }
 
 impl Visit<'_> {
@@ -259,12 +272,16 @@ impl Visit<'_> {
                     span,
                 };
                 (self.part)(self.frames, leaf);
+                if self.gone == Gone::Nothing {
+                    self.gone = Gone::Entries;
+                }
                 continue;
             }
             self.table(value, level - 1, linear);
             if self.prune && linear >= self.start && linear + span <= self.end {
                 entry.store(0, Ordering::Relaxed);
                 self.frames.give(value & ADDRESS);
+                self.gone = Gone::Tables;
             }
         }
     }

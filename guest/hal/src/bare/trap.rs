@@ -7,13 +7,13 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use guest_abi::bare::{VECTOR_DEVICE, VECTOR_SPURIOUS, VECTOR_TIMER};
+use guest_abi::bare::{VECTOR_CALL, VECTOR_DEVICE, VECTOR_SPURIOUS, VECTOR_TIMER};
 use guest_abi::layout::{APP_END, RAM_BASE, RAM_SPAN_MAX};
 use guest_abi::vcpu::PENDING_TIMER;
 
 use super::memory::{self, Answer};
-use super::{apic, cpu, entry, platform};
-use crate::area::area;
+use super::{apic, cpu, entry, platform, translations};
+use crate::area::{self, area};
 use crate::boot::vcpu_page;
 use crate::context::{self, USER_CS, USER_SS};
 use crate::report::{self, End};
@@ -75,6 +75,9 @@ pub(super) extern "C" fn serve(frame: &mut UserContext) {
     if vector >= FIRST_INTERRUPT {
         note(vector);
         x86_64::instructions::interrupts::enable();
+        if vector == u64::from(VECTOR_CALL) {
+            return;
+        }
         area.pending.store(0, Ordering::SeqCst);
         return context::interrupt(frame);
     }
@@ -89,9 +92,9 @@ pub(super) extern "C" fn serve(frame: &mut UserContext) {
         no_memory: false,
     };
     if trap.vector == Trap::PAGE_FAULT {
-        lock::take();
+        lock::enter();
         let answer = memory::show(address, needed(error));
-        lock::give_back();
+        lock::leave();
         match answer {
             Answer::Done => return,
             Answer::NoMemory => trap.no_memory = true,
@@ -126,7 +129,9 @@ pub(super) extern "C" fn inside(frame: &mut KernelFrame) {
     match frame.vector {
         vector if vector >= FIRST_INTERRUPT => {
             note(vector);
-            area().pending.store(1, Ordering::SeqCst);
+            if vector != u64::from(VECTOR_CALL) {
+                area().pending.store(1, Ordering::SeqCst);
+            }
             frame.rip = entry::behind_sleep(frame.rip);
         }
         NON_MASKABLE => {}
@@ -164,15 +169,17 @@ fn note(vector: u64) {
         return;
     }
     apic::acknowledge();
-    if vector == u64::from(VECTOR_TIMER) && platform::timer_is_due() {
-        let page = vcpu_page(0);
+    if vector == u64::from(VECTOR_CALL) {
+        translations::answer();
+    } else if vector == u64::from(VECTOR_TIMER) && platform::timer_is_due() {
+        let page = vcpu_page(area::number());
         page.pending.fetch_or(PENDING_TIMER, Ordering::SeqCst);
         page.event.fetch_add(1, Ordering::SeqCst);
     } else if vector == u64::from(VECTOR_DEVICE) {
         // First this, so that whoever is woken sees what the device did before it was told.
         virtio::acknowledge();
-        let page = vcpu_page(0);
-        page.device_event.fetch_add(1, Ordering::SeqCst);
+        vcpu_page(0).device_event.fetch_add(1, Ordering::SeqCst);
+        let page = vcpu_page(area::number());
         page.event.fetch_add(1, Ordering::SeqCst);
     }
 }
