@@ -45,6 +45,14 @@ const fn segment(selector: u16, rights: u16) -> Segment {
     }
 }
 
+/// The state of a virtual CPU beside the first, which waits to be started: what it is after reset,
+/// and the vector states, which starting it leaves as they are.
+#[must_use]
+pub fn waiting_state(mut state: CpuState) -> CpuState {
+    state.control.xcr0 = XCR0;
+    state
+}
+
 /// Which entry of a table of `level` an address has; level 4 is the root.
 const fn index(linear: u64, level: u64) -> usize {
     ((linear >> (12 + 9 * (level - 1))) % 512) as usize

@@ -2,12 +2,14 @@
 
 mod configuration;
 mod services;
+mod vcpus;
 mod world;
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
-use boot::{BootError, Facts, ring0};
-use engine_contract::{EngineError, Machine, Platform, Resources, Stop, VcpuId};
+use boot::{BootError, Facts};
+use engine_contract::{EngineError, Machine, Platform, Resources, Stop};
 use guest_abi::boot::{RAM_RANGES_MAX, RamRange};
 use guest_abi::layout;
 use guest_abi::report::ReportPage;
@@ -22,6 +24,7 @@ use crate::{choice, confine, ending, limits, signals};
 use configuration::configuration;
 use services::{Threads, services};
 pub(crate) use services::{start_thread, stream};
+use vcpus::Vcpus;
 use world::Ports;
 
 /// Least memory a machine can have.
@@ -65,7 +68,6 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     limits::raise_size(layout::RAM_SPAN, options.memory)?;
     let engine = choice::engine(options.engine);
     let platform = engine.platform();
-    check_cpus(options, platform)?;
     let image = engine.maps_image().then(Image::open).transpose()?;
     let creation = engine.create(Resources {
         memory: options.memory + reserve(platform),
@@ -81,14 +83,13 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     let offset = image.map(|image| image.offset);
     let facts = with_memory(facts, platform, machine.memory());
     let entry = boot::load(machine.memory(), boot::KERNEL, offset, &config, &facts)?;
-    let mut vcpu = machine.vcpu(VcpuId(0))?;
-    vcpu.prepare()?;
+    let mut vcpus = Vcpus::take(machine.as_mut(), platform, options.cpus)?;
     if platform == Platform::Bare {
-        vcpu.set_state(&ring0::start_state(machine.memory(), entry)?)?;
+        vcpus.set_start(machine.as_ref(), entry)?;
     }
     let line = machine.signals()?;
     let clock = Clock::new(machine.memory())?;
-    let ports = Ports::new(machine.doorbells()?, vcpu.kick());
+    let ports = Arc::new(Ports::new(machine.doorbells()?, vcpus.kicks()));
     let threads = Threads {
         machine: machine.as_ref(),
     };
@@ -100,16 +101,17 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     }
     threads.start("signals", move || signals::forward(&held, &line))?;
     threads.start("clock", move || clock.keep())?;
+    let vcpus = vcpus.start(&ports)?;
     confine::close(platform, options.network.reach())?;
     warn_of_missing_layers(machine.as_ref())?;
     let released = host::cpu::tsc();
-    let stop = ports.run(vcpu.as_mut())?;
+    let (stop, exits) = vcpus.run(&ports)?;
     let ended = host::cpu::tsc();
     let times = [started, released, ended];
     let outcome = Outcome {
         stop,
         times,
-        exits: vcpu.exits(),
+        exits,
         engine: engine.name(),
         network: network.map_or(Vec::new(), |network| network.counts()),
     };
@@ -154,18 +156,6 @@ fn with_memory(facts: Facts, platform: Platform, memory: &GuestMemory) -> Facts 
 }
 
 /// A machine with less than all layers runs, but nobody shall be able to say they did not know.
-/// At ring 0 the kernel drives one processor.
-fn check_cpus(options: &RunOptions, platform: Platform) -> Result<(), Failure> {
-    if platform == Platform::Bare && options.cpus > 1 {
-        return Err(Failure::new(
-            "--cpus",
-            "the kernel has one virtual CPU with this engine",
-            "use --engine paravirt",
-        ));
-    }
-    Ok(())
-}
-
 fn warn_of_missing_layers(machine: &dyn Machine) -> Result<(), Failure> {
     let missing = machine.missing_layers()?;
     if !missing.is_empty() {

@@ -11,21 +11,34 @@ use machine_bus::{Doorbells, GuestAddress, Port, Vector};
 /// The world of such a machine.
 pub(super) struct Ports {
     bells: Arc<dyn Doorbells>,
-    kick: Arc<dyn Kick>,
+    kicks: Vec<Arc<dyn Kick>>,
     ended: AtomicBool,
 }
 
 impl Ports {
-    pub(super) fn new(bells: Arc<dyn Doorbells>, kick: Arc<dyn Kick>) -> Self {
+    pub(super) fn new(bells: Arc<dyn Doorbells>, kicks: Vec<Arc<dyn Kick>>) -> Self {
         Self {
             bells,
-            kick,
+            kicks,
             ended: AtomicBool::new(false),
         }
     }
 
-    /// Runs a virtual CPU until the machine has ended.
+    /// Runs a virtual CPU until the machine has ended, or it ends the machine.
     pub(super) fn run(&self, vcpu: &mut dyn Vcpu) -> Result<Stop, EngineError> {
+        let ended = self.run_until_end(vcpu);
+        self.end();
+        ended
+    }
+
+    /// Ends the runs of all virtual CPUs.
+    fn end(&self) {
+        if !self.ended.swap(true, Ordering::SeqCst) {
+            self.kicks.iter().for_each(|kick| kick.kick());
+        }
+    }
+
+    fn run_until_end(&self, vcpu: &mut dyn Vcpu) -> Result<Stop, EngineError> {
         loop {
             match vcpu.run(self)? {
                 Stop::Kicked if self.ended.load(Ordering::SeqCst) => return Ok(Stop::Shutdown),
@@ -48,10 +61,7 @@ impl World for Ports {
                     self.bells.ring(value >> 16, value as u16);
                 }
             }
-            PORT_END => {
-                self.ended.store(true, Ordering::SeqCst);
-                self.kick.kick();
-            }
+            PORT_END => self.end(),
             _ => {}
         }
     }

@@ -14,29 +14,31 @@ use crate::vm::Vm;
 /// destination (SDM vol. 3, 11.11.1).
 const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
 
-/// The local interrupt controller of the first virtual CPU.
-#[derive(Debug)]
-pub(crate) struct LocalController(pub(crate) Arc<Vm>);
+const DESTINATION_SHIFT: u32 = 12;
 
-impl LocalController {
-    /// One interrupt: fixed delivery, edge-triggered.
-    fn call(&self) {
+/// The local interrupt controllers of the virtual CPUs.
+#[derive(Debug)]
+pub(crate) struct LocalControllers(pub(crate) Arc<Vm>);
+
+impl LocalControllers {
+    /// One interrupt: fixed delivery, edge-triggered. A virtual CPU's number is its controller's.
+    fn call(&self, vcpu: usize) {
         let message = Message {
-            address: MESSAGE_ADDRESS,
+            address: MESSAGE_ADDRESS | (vcpu as u64) << DESTINATION_SHIFT,
             data: u32::from(VECTOR_MONITOR),
         };
         interrupts::send(&self.0, message);
     }
 }
 
-impl Attention for LocalController {
+impl Attention for LocalControllers {
     /// It waits in `hlt`, so an interrupt ends that as it interrupts running code.
-    fn wake(&self, _: usize, _: &AtomicU32) {
-        self.call();
+    fn wake(&self, vcpu: usize, _: &AtomicU32) {
+        self.call(vcpu);
     }
 
-    fn interrupt(&self, _: usize) {
-        self.call();
+    fn interrupt(&self, vcpu: usize) {
+        self.call(vcpu);
     }
 
     /// Nothing to do: virtual CPUs are threads of the monitor and stop with it.

@@ -9,7 +9,7 @@ use machine_bells::Bells;
 use machine_bus::{Doorbells, SignalLine};
 use machine_memory::GuestMemory;
 
-use crate::attention::LocalController;
+use crate::attention::LocalControllers;
 use crate::dirty::WrittenPages;
 use crate::interrupts::Controllers;
 use crate::vcpu::KvmVcpu;
@@ -41,8 +41,8 @@ impl KvmMachine {
         if let Some(bells) = self.bells.get() {
             return Ok(Arc::clone(bells));
         }
-        let attention = Box::new(LocalController(Arc::clone(&self.vm)));
-        let bells = Bells::new(self.vm.memory(), 1, attention);
+        let attention = Box::new(LocalControllers(Arc::clone(&self.vm)));
+        let bells = Bells::new(self.vm.memory(), self.vcpus.len(), attention);
         let what = "the pages shared with the kernel cannot be used";
         let bells = bells.map_err(|error| EngineError::new(what, error))?;
         // Whoever was first has made those that count.

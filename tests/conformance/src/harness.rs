@@ -228,10 +228,8 @@ impl Harness {
             .arg("--volume")
             .arg(format!("{0}:{0}", folder.display()));
         command.arg("--workdir").arg(folder);
-        // At ring 0 the kernel has one.
-        if case.cpus > 1 && self.engine() != "kvm" {
-            command.args(["--engine", "paravirt", "--cpus"]);
-            command.arg(case.cpus.to_string());
+        if case.cpus > 1 {
+            command.arg("--cpus").arg(case.cpus.to_string());
         }
         let home = self.base.path().display().to_string();
         let environment = ENVIRONMENT.iter().chain(&case.env).copied();
