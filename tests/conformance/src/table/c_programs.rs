@@ -64,6 +64,7 @@ const THREADED: &[&str] = &[
     "pidfds",
     "schedules",
     "signal_files",
+    "shootdown",
     "thread_signals",
     "threads",
     "unix_sockets",
