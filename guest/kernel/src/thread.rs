@@ -18,6 +18,17 @@ use crate::signal::ThreadSignals;
 use crate::wait::Listener;
 use crate::{Errno, Result, sched};
 
+/// Where a thread and the kernel speak about restartable sequences (`struct rseq`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rseq {
+    /// Where the structure is.
+    pub address: LinearAddress,
+    /// How long it is.
+    pub length: u32,
+    /// What stands before every place where a sequence is given up.
+    pub signature: u32,
+}
+
 /// A thread.
 #[derive(Debug)]
 pub struct Thread {
@@ -36,6 +47,10 @@ pub struct Thread {
     pub clear_tid: Mutex<LinearAddress>,
     /// Head of its list of robust futexes; zero: none.
     pub robust_list: Mutex<LinearAddress>,
+    /// Its restartable sequences, if it has any.
+    pub rseq: Mutex<Option<Rseq>>,
+    /// It was away from its virtual CPU since it was last in the program.
+    pub(crate) was_away: AtomicBool,
     /// What the processor said of its last fault: error, vector, address.
     pub last_fault: Mutex<[u64; 3]>,
     /// There may be a signal to deliver.
@@ -72,6 +87,8 @@ impl Thread {
             name: Mutex::new(Vec::new()),
             clear_tid: Mutex::new(LinearAddress(0)),
             robust_list: Mutex::new(LinearAddress(0)),
+            rseq: Mutex::new(None),
+            was_away: AtomicBool::new(false),
             last_fault: Mutex::new([0; 3]),
             signal_work: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -92,6 +109,17 @@ impl Thread {
     /// Whether it ends instead of going back to the program.
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Has its restartable sequences looked after before it goes back to the program.
+    pub fn note_rseq(&self) {
+        self.was_away.store(true, Ordering::Relaxed);
+        sched::interrupt(self);
+    }
+
+    /// Whether it was away from its virtual CPU since this was last asked.
+    pub fn take_was_away(&self) -> bool {
+        self.was_away.load(Ordering::Relaxed) && self.was_away.swap(false, Ordering::Relaxed)
     }
 
     /// Wakes it if it waits, and keeps it from the next wait that began before.

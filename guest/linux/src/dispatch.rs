@@ -12,7 +12,7 @@ use guest_kernel::signal::{self, Action, DefaultAction, SignalInfo, default_acti
 use guest_kernel::thread::{self, Thread};
 use guest_kernel::{Errno, Result, sched};
 
-use crate::{execute, patch, process, signal_frame, signals, table, threads, trace};
+use crate::{execute, patch, process, rseq, signal_frame, signals, table, threads, trace};
 
 /// The Linux kernel as the program sees it.
 #[derive(Debug)]
@@ -218,9 +218,32 @@ fn look_after(context: &mut UserContext, leave: Leave, mut happened: bool) -> Le
         if context.rip >= APP_END {
             process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
         }
+        look_after_rseq(&thread, context);
         return Leave::Full;
     }
-    leave
+    if look_after_rseq(&thread, context) {
+        Leave::Full
+    } else {
+        leave
+    }
+}
+
+/// Says where the thread runs now, and has it leave a sequence that it did not finish in one go;
+/// whether there was anything to do.
+fn look_after_rseq(thread: &Thread, context: &mut UserContext) -> bool {
+    let mut has_looked = false;
+    while thread.take_was_away() && thread.rseq.lock().is_some() {
+        has_looked = true;
+        if rseq::refresh(thread, context).is_err() {
+            signal::force(SignalInfo::from_kernel(number::SIGSEGV));
+            deliver(thread, context);
+        }
+        // Its pages may have had to be waited for.
+        while sched::has_work() {
+            sched::take_turns();
+        }
+    }
+    has_looked
 }
 
 /// Whether the call that came in wants to be started again.
@@ -264,6 +287,14 @@ fn handle(context: &mut UserContext, info: SignalInfo, action: Action) {
             context.rax = Errno::EINTR.to_register();
         }
     }
+    let thread = thread::current();
+    if thread.rseq.lock().is_some() && rseq::refresh(&thread, context).is_err() {
+        if info.number == number::SIGSEGV {
+            process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
+        }
+        signal::force(SignalInfo::from_kernel(number::SIGSEGV));
+    }
+    drop(thread);
     if signal_frame::enter_handler(context, info, action).is_err() {
         // The frame does not fit: as on Linux, that is a fault that nobody can handle.
         process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));

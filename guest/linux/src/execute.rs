@@ -113,6 +113,7 @@ fn replace(caller: &Caller, program: &Program, environment: &[Vec<u8>]) -> UserC
     thread.signals.lock().alternate = AlternateStack::default();
     *thread.clear_tid.lock() = LinearAddress(0);
     *thread.robust_list.lock() = LinearAddress(0);
+    *thread.rseq.lock() = None;
     match exec::load(process, caller, program, environment) {
         Ok(loaded) => {
             platform().set_tls_base(0);

@@ -34,6 +34,7 @@ pub mod pidfd;
 pub mod pipe;
 pub mod poll;
 pub mod process;
+pub mod rseq;
 pub mod scheduling;
 pub mod select;
 mod signal_frame;

@@ -439,11 +439,6 @@ pub fn arch_prctl(code: u32, addr: u64) -> Return {
     }
 }
 
-/// `rseq`: not offered; libraries do without.
-pub fn rseq(_rseq: LinearAddress, _length: u32, _flags: Flags, _sig: u32) -> Return {
-    Err(Errno::ENOSYS)
-}
-
 /// `personality`.
 pub fn personality(persona: u64) -> Return {
     match persona as u32 {

@@ -11,8 +11,8 @@ use crate::argument::{Argument, DirFd, Flags, Mode, PathAddress};
 use crate::socket::{message, options};
 use crate::{
     Return, copy, descriptor, directory, epoll, event, file, futex, inotify, ioctl, lock, memory,
-    mount, path, pidfd, pipe, poll, process, scheduling, select, signals, socket, stat, threads,
-    time, xattr,
+    mount, path, pidfd, pipe, poll, process, rseq, scheduling, select, signals, socket, stat,
+    threads, time, xattr,
 };
 
 /// One row of the table.
@@ -356,7 +356,7 @@ system_calls! {
     328 pwritev2(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64, flags: Flags) => file::pwritev2;
     330 pkey_alloc(flags: Flags, access_rights: u64) => memory::pkey_alloc;
     332 statx(dirfd: DirFd, pathname: PathAddress, flags: Flags, mask: Flags, statxbuf: LinearAddress) => stat::statx;
-    334 rseq(rseq: LinearAddress, length: u32, flags: Flags, sig: u32) => process::rseq;
+    334 rseq(rseq: LinearAddress, length: u32, flags: Flags, sig: u32) => rseq::rseq;
     424 pidfd_send_signal(pidfd: i32, sig: u32, info: LinearAddress, flags: Flags) => pidfd::pidfd_send_signal;
     434 pidfd_open(pid: i32, flags: Flags) => pidfd::pidfd_open;
     436 close_range(first: u32, last: u32, flags: Flags) => descriptor::close_range;

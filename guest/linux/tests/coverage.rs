@@ -15,8 +15,7 @@ answers `ENOSYS`; the first one a program misses is named when it fails.
 
 What is refused although the call is served: unknown flags answer `EINVAL` as on Linux; `O_DIRECT` answers
 `EINVAL`; setting the clocks, mounting, tracing and changing the host answer `EPERM`; `ARCH_SET_GS` answers
-`EPERM`, since `gs` is the kernel's; `rseq` answers `ENOSYS`, which C libraries take for an older kernel;
-stopping signals are ignored. `clone` and `clone3` make threads; `fork` and processes answer `ENOSYS` so far.
+`EPERM`, since `gs` is the kernel's; stopping signals are ignored. `clone` and `clone3` make threads; `fork` and processes answer `ENOSYS` so far.
 
 Sockets are of `AF_UNIX`, `AF_INET`, `AF_INET6` and `AF_NETLINK` (`NETLINK_ROUTE`, questions only); others answer
 `EAFNOSUPPORT`. `futex` serves all but `FUTEX_WAIT_REQUEUE_PI` and `FUTEX_CMP_REQUEUE_PI`; an owner does not

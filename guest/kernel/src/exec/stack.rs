@@ -10,6 +10,10 @@ use super::ExecError;
 use crate::process::Credentials;
 use crate::{Errno, random, uaccess};
 
+/// Bytes of `struct rseq` that the kernel fills in, and their alignment (`linux/auxvec.h`).
+const AT_RSEQ_FEATURE_SIZE: u32 = 27;
+const AT_RSEQ_ALIGN: u32 = 28;
+
 /// What goes there.
 pub(super) struct StartVectors<'a> {
     pub(super) path: &'a [u8],
@@ -147,6 +151,8 @@ fn auxiliary(vectors: &StartVectors<'_>, path: u64, platform: u64, random: u64) 
         (auxvec::AT_HWCAP2, info.hwcap2),
         (auxvec::AT_EXECFN, path),
         (auxvec::AT_PLATFORM, platform),
+        (AT_RSEQ_FEATURE_SIZE, 28),
+        (AT_RSEQ_ALIGN, 32),
         (auxvec::AT_MINSIGSTKSZ, info.signal_stack_min),
         (auxvec::AT_NULL, 0),
     ];

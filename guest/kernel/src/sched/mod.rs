@@ -333,6 +333,7 @@ fn begin_running(scheduler: &mut Scheduler, thread: Arc<Thread>, vcpu: usize, no
     scheduling.since = now;
     scheduling.slice_end = now.saturating_add(SLICE);
     drop(scheduling);
+    thread.was_away.store(true, Ordering::Relaxed);
     let state = scheduler.vcpu(vcpu);
     state.running = Some(thread);
     state.reschedule = false;
