@@ -177,6 +177,12 @@ impl Direction {
     }
 }
 
+impl core::fmt::Debug for dyn Socket {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Socket")
+    }
+}
+
 /// A socket.
 pub trait Socket: File {
     /// `AF_*`, `SOCK_*` and the protocol.

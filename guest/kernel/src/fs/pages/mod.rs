@@ -21,7 +21,7 @@ pub use limit::{resident, set_limit};
 pub use store::PageStore;
 
 use alloc::sync::Arc;
-use core::fmt::Debug;
+use core::fmt;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use guest_abi::layout::{PAGE_SIZE, page_up};
@@ -40,8 +40,15 @@ const AHEAD_MAX: u64 = 1 << 20;
 /// What is read around a page when reads jump about.
 const AHEAD_RANDOM: u64 = 16 << 10;
 
+/// Without what is behind the pointer: that would keep the code for it of every type there is.
+impl fmt::Debug for dyn Backing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Backing")
+    }
+}
+
 /// Where missing pages come from.
-pub trait Backing: Debug + Send + Sync {
+pub trait Backing: Send + Sync {
     /// How many bytes it has; beyond are zeros.
     fn end(&self) -> u64;
 
