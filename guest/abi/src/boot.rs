@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// `BootInfo::magic`: "HUSKBOOT" in little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"HUSKBOOT");
 /// `BootInfo::version`; both sides come from one build, a mismatch is a packaging fault.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Most segments of a kernel image.
 pub const SEGMENTS_MAX: usize = 8;
 

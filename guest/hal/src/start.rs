@@ -38,17 +38,25 @@ pub(crate) fn stack_top() -> u64 {
 /// Where the stacks of the virtual CPUs beside the first end; none has entered at zero.
 pub(crate) static OTHER_STACKS: [AtomicU64; VCPUS_MAX] = [const { AtomicU64::new(0) }; VCPUS_MAX];
 
+/// Where a stack lies.
+pub(crate) struct Place {
+    pub(crate) start: u64,
+    pub(crate) length: u64,
+    pub(crate) top: u64,
+}
+
 /// Gives a virtual CPU beside the first its stack, before it enters.
-pub(crate) fn give_stack(vcpu: usize) {
-    let stack = Extent::allocate(crate::task::STACK_SIZE, PAGE_SIZE, None).expect("a stack");
+pub(crate) fn give_stack(vcpu: usize) -> Place {
+    let length = crate::task::STACK_SIZE;
+    let stack = Extent::allocate(length, PAGE_SIZE, None).expect("a stack");
     let start = crate::memory::ram_pointer(stack.start().0).addr() as u64;
-    lower().prepare_stack(crate::LinearAddress(start), crate::task::STACK_SIZE);
     // For ever: the virtual CPU's idle task runs on it.
     core::mem::forget(stack);
-    let top = start + crate::task::STACK_SIZE - 64;
+    let top = start + length - 64;
     if let Some(slot) = OTHER_STACKS.get(vcpu) {
         slot.store(top, Ordering::SeqCst);
     }
+    Place { start, length, top }
 }
 
 /// The kernel's entry point in its file. `rdi`: the calls of a cell's stub

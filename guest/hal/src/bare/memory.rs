@@ -267,8 +267,8 @@ pub(super) fn prefer_large(linear: u64, length: u64, large: bool) {
     }
 }
 
-/// Brings a range in ahead of use.
-pub(super) fn populate(linear: u64, length: u64, write: bool) {
+/// Brings a range in ahead of use. Whether all of it is there now.
+pub(super) fn populate(linear: u64, length: u64, write: bool) -> bool {
     let needed = if write {
         Protection::WRITE
     } else {
@@ -280,9 +280,10 @@ pub(super) fn populate(linear: u64, length: u64, write: bool) {
             None => show(at, needed),
         };
         if answer != Answer::Done {
-            return;
+            return false;
         }
     }
+    true
 }
 
 /// Drops the program's entries of a range; they come back when touched.
@@ -425,11 +426,17 @@ impl Memory {
     }
 
     fn forget(&mut self, start: u64, end: u64) {
-        let mut clear = |_: &mut Frames, leaf: Leaf| leaf.entry.store(0, Ordering::Relaxed);
+        // A large page goes whole, also where the range is only a part of it.
+        let (mut first, mut last) = (start, end);
+        let mut clear = |_: &mut Frames, leaf: Leaf| {
+            first = first.min(leaf.linear);
+            last = last.max(leaf.linear + leaf.span);
+            leaf.entry.store(0, Ordering::Relaxed);
+        };
         let gone = self
             .tables
             .visit(start, end, &mut self.frames, true, &mut clear);
-        translations::forget(start, end, gone);
+        translations::forget(first, last, gone);
     }
 
     fn is_shown(&mut self, start: u64, end: u64) -> bool {

@@ -21,6 +21,7 @@ use super::acpi::Processors;
 use super::{apic, cpu, memory, trampoline};
 use crate::boot::vcpu_page;
 use crate::memory::Extent;
+use crate::report::{self, End};
 use crate::start::{OTHER_STACKS, give_stack};
 use crate::{Nanos, area, time};
 
@@ -78,16 +79,20 @@ pub(super) fn start_others() {
     }
 }
 
-/// Makes what a virtual CPU needs before it can ask for anything.
+/// Makes what a virtual CPU needs before it can ask for anything. Its stacks are there before it
+/// runs: until it has the kernel's lock it can bring in nothing.
 fn prepare(vcpu: usize) {
-    give_stack(vcpu);
+    let kernel_stack = give_stack(vcpu);
     let stacks = Extent::allocate(cpu::STACKS_SIZE, PAGE_SIZE, None).expect("stacks");
     let start = layout::RAM_BASE + stacks.start().0;
     // For ever, as the processor.
     core::mem::forget(stacks);
-    memory::populate(start, cpu::STACKS_SIZE, true);
-    let kernel_stack = OTHER_STACKS.get(vcpu).expect("a virtual CPU's number");
-    cpu::prepare(vcpu, kernel_stack.load(Ordering::Relaxed), start);
+    let is_there = memory::populate(kernel_stack.start, kernel_stack.length, true)
+        && memory::populate(start, cpu::STACKS_SIZE, true);
+    if !is_there {
+        report::end(End::OutOfMemory, format_args!(""));
+    }
+    cpu::prepare(vcpu, kernel_stack.top, start);
 }
 
 /// Starts a virtual CPU and waits until it has forgotten where it came from.
