@@ -70,7 +70,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     let platform = engine.platform();
     let image = engine.maps_image().then(Image::open).transpose()?;
     let creation = engine.create(Resources {
-        memory: options.memory + reserve(platform),
+        memory: options.memory + reserve(platform, options.cpus),
         vcpus: options.cpus,
         image: image.as_ref().map(|image| image.file.as_fd()),
     })?;
@@ -129,12 +129,14 @@ struct Outcome {
 }
 
 /// Memory for the kernel's own use beyond what the program was promised.
-const fn reserve(platform: Platform) -> u64 {
+fn reserve(platform: Platform, cpus: u32) -> u64 {
     match platform {
         // The engine's affair: it knows what it needs.
         Platform::Cell => 0,
-        // What is shared with the kernel, its image, its page tables.
-        Platform::Bare => 16 << 20,
+        // What is shared with the kernel, its image, its page tables; a virtual CPU's stacks.
+        Platform::Bare => {
+            (16 << 20) + (u64::from(cpus - 1) * (192 << 10)).next_multiple_of(2 << 20)
+        }
     }
 }
 

@@ -50,10 +50,6 @@ impl Case {
     }
 
     fn unusable(&self, options: &Options) -> Option<String> {
-        let more = matches!(self, Self::Server(_, 2..));
-        if more && options.engine.as_deref() == Some("kvm") {
-            return Some("at ring 0 the kernel has one virtual CPU".to_owned());
-        }
         missing(self.needs(), &options.folder)
     }
 

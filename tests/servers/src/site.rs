@@ -78,9 +78,6 @@ impl<'a> Site<'a> {
         let mut words = vec![husk, "run".to_owned()];
         if let Some(engine) = &self.options.engine {
             words.extend(["--engine".to_owned(), engine.clone()]);
-        } else if cpus > 1 {
-            // At ring 0 the kernel has one.
-            words.extend(["--engine".to_owned(), "paravirt".to_owned()]);
         }
         if cpus > 1 {
             words.extend(["--cpus".to_owned(), cpus.to_string()]);
