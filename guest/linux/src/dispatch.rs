@@ -186,8 +186,9 @@ fn finish(context: &mut UserContext, leave: Leave) -> Leave {
     }
 }
 
-/// What [`finish`] does when there is anything to do.
-fn look_after(context: &mut UserContext, leave: Leave, mut happened: bool) -> Leave {
+/// Notes what happened outside and lets others run whose turn it is, until there is nothing of
+/// that left.
+fn let_others_run(mut happened: bool) {
     while happened || sched::has_work() {
         if happened || sched::has_news() {
             sched::collect();
@@ -195,6 +196,11 @@ fn look_after(context: &mut UserContext, leave: Leave, mut happened: bool) -> Le
         sched::take_turns();
         happened = platform().take_pending();
     }
+}
+
+/// What [`finish`] does when there is anything to do.
+fn look_after(context: &mut UserContext, leave: Leave, happened: bool) -> Leave {
+    let_others_run(happened);
     let thread = thread::current();
     if thread.is_killed() {
         drop(thread);
@@ -239,9 +245,7 @@ fn look_after_rseq(thread: &Thread, context: &mut UserContext) -> bool {
             deliver(thread, context);
         }
         // Its pages may have had to be waited for.
-        while sched::has_work() {
-            sched::take_turns();
-        }
+        let_others_run(false);
     }
     has_looked
 }
