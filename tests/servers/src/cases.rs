@@ -6,13 +6,13 @@ use std::thread;
 
 use anyhow::Result;
 
-use crate::load::Served;
 use crate::needs::{Need, missing};
 use crate::options::Options;
 use crate::scenarios::{SCENARIOS, Scenario};
 use crate::server::Server;
 use crate::site::{Place, Site};
 use crate::table::SERVERS;
+use serving::load::Served;
 
 /// One line of the report.
 #[derive(Debug)]

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::clients::exchange;
-use crate::clients::http::{self, Body, Client, Request};
-use crate::clients::same::{self, Same};
-use crate::clients::{mqtt, nats as nats_client};
-use crate::load::{Plan, Served, drive};
 use crate::site::{self, Site};
+use serving::clients::exchange;
+use serving::clients::http::{self, Body, Client, Request};
+use serving::clients::same::{self, Same};
+use serving::clients::{mqtt, nats as nats_client};
+use serving::load::{Plan, Served, drive};
 
 /// Of the large file.
 const LARGE: u64 = 100 << 20;

@@ -3,22 +3,19 @@
 //! * `table`: the servers that somebody else wrote, each a [`server::Server`]; `needs`: what they
 //!   need of this host; `loads`: what they are asked.
 //! * `scenarios`: networks in hard times, with small servers from `../programs`.
-//! * `clients`: our own, which check every answer; `load`: many of them at once.
-//! * `site`: where a case runs; `machine`: a process and its end; `ports`: free ones.
+//! * `site`: where a case runs.
+//!
+//! Processes, ports, clients and load are those of `tests/serving`.
 //!
 //! A failed request fails its case; what is missing on this host skips it, loudly and counted.
 //! Figures are shown and never judged.
 #![forbid(unsafe_code)]
 
 mod cases;
-mod clients;
-mod load;
 mod loads;
-mod machine;
 mod needs;
 mod nested;
 mod options;
-mod ports;
 mod programs;
 mod scenarios;
 mod server;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::load::Served;
-use crate::machine::Machine;
 use crate::needs::Need;
 use crate::site::{Place, Site};
+use serving::load::Served;
+use serving::machine::Machine;
 
 /// Between the last answer and the end.
 const REST: Duration = Duration::from_millis(300);
@@ -48,7 +48,7 @@ impl Server {
         if site.options.verbose {
             println!("{}: {}", self.name, machine.said());
         }
-        let said = || format!("it said: {}", crate::machine::tail(&machine.said()));
+        let said = || format!("it said: {}", serving::machine::tail(&machine.said()));
         let served = served.with_context(said)?;
         // Some end otherwise while a connection is open: it shall notice that all are gone.
         std::thread::sleep(REST);

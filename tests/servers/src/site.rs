@@ -7,9 +7,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use crate::machine::{Machine, Start};
 use crate::options::Options;
-use crate::ports;
+use serving::machine::{Machine, Start};
+use serving::ports;
 
 /// What a case has for itself.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.output();
     let output = output.with_context(|| format!("{name} does not start"))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
-    let complaint = crate::machine::tail(&complaint);
+    let complaint = serving::machine::tail(&complaint);
     ensure!(
         output.status.success(),
         "{name}: {}: {complaint}",

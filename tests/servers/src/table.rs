@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use crate::clients::exchange;
 use crate::loads;
 use crate::needs::Need;
 use crate::programs;
 use crate::server::Server;
 use crate::site::Site;
+use serving::clients::exchange;
 
 /// What most have in common.
 const SERVER: Server = Server {

@@ -124,12 +124,16 @@ const LAW: &[Rule] = &[
         may_use: &["*"],
     },
     Rule {
+        from: "tests/servers",
+        may_use: &["tests/serving", "tests/vocabulary"],
+    },
+    Rule {
         from: "tests/*",
         may_use: &["tests/vocabulary"],
     },
     Rule {
         from: "benches",
-        may_use: &["tests/vocabulary"],
+        may_use: &["tests/serving", "tests/vocabulary"],
     },
     Rule {
         from: "xtask",

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{echo, streams};
-use crate::clients::exchange::Exchange;
-use crate::clients::http::{self, Body, Request};
-use crate::clients::{PATIENCE, connect};
-use crate::load::{Plan, Served, drive};
 use crate::loads;
 use crate::site::Site;
 use crate::table::SERVERS;
+use serving::clients::exchange::Exchange;
+use serving::clients::http::{self, Body, Request};
+use serving::clients::{PATIENCE, connect};
+use serving::load::{Plan, Served, drive};
 
 const CLIENTS: u32 = 8;
 /// Connections that are open at the same time.

@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::cases::Missing;
-use crate::load::Served;
 use crate::programs;
 use crate::site::{Site, run};
+use serving::load::Served;
 
 /// What the wire does, and how many bytes each of four connections sends and gets back where it
 /// does so with one frame in a hundred, and with ten.

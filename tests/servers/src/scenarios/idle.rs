@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::echo;
-use crate::clients::connect;
-use crate::load::Served;
 use crate::site::Site;
+use serving::clients::connect;
+use serving::load::Served;
 
 const LONG: Duration = Duration::from_secs(20);
 

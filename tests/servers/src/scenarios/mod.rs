@@ -11,13 +11,13 @@ mod udp;
 
 use anyhow::Result;
 
-use crate::clients::exchange;
-use crate::load::Served;
-use crate::machine::Machine;
 use crate::needs::Need;
 use crate::programs;
 use crate::site::Site;
 use crate::table::JAVA;
+use serving::clients::exchange;
+use serving::load::Served;
+use serving::machine::Machine;
 
 /// A case with a server of this suite's own, or none.
 #[derive(Debug)]

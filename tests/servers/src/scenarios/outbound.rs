@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::cases::Missing;
-use crate::load::Served;
 use crate::site::Site;
+use serving::load::Served;
 
 /// A name of the world.
 const NAME: &str = "deb.debian.org";
@@ -72,7 +72,7 @@ pub(super) fn host_allowed(site: &Site<'_>) -> Result<Served> {
     ensure!(
         status == 0,
         "status {status}: {}",
-        crate::machine::tail(&said)
+        serving::machine::tail(&said)
     );
     ensure!(said == page(), "another page of {} bytes", said.len());
     ensure!(asked.load(Ordering::Relaxed) == 1, "asked more than once");
@@ -84,8 +84,12 @@ pub(super) fn host_refused(site: &Site<'_>) -> Result<Served> {
     let asked = serve(site.port)?;
     let (status, said) = fetch(site, &[])?;
     let refused = status == NOT_CONNECTED && asked.load(Ordering::Relaxed) == 0;
-    ensure!(refused, "status {status}: {}", crate::machine::tail(&said));
-    Ok(Served::some(1, started).saying(crate::machine::tail(&said)))
+    ensure!(
+        refused,
+        "status {status}: {}",
+        serving::machine::tail(&said)
+    );
+    Ok(Served::some(1, started).saying(serving::machine::tail(&said)))
 }
 
 /// By the C library, and by a question of our own to the machine's resolver.
@@ -113,7 +117,7 @@ pub(super) fn names(site: &Site<'_>) -> Result<Served> {
     let mut machine = site.start_with(&[], words.to_vec(), None)?;
     let status = machine.wait(LIMIT)?;
     let said = machine.said();
-    let tail = crate::machine::tail(&said);
+    let tail = serving::machine::tail(&said);
     ensure!(status == 0, "status {status}: {tail}");
     let address = said.lines().find_map(|line| line.strip_prefix("library "));
     let address: Ipv4Addr = address.context("no address")?.parse()?;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::cases::Missing;
-use crate::load::Served;
 use crate::options::Options;
 use crate::site::Site;
+use serving::load::Served;
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// The status of what husk refuses.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::load::Served;
-use crate::machine::{Machine, tail};
 use crate::programs;
 use crate::site::{Site, run};
+use serving::load::Served;
+use serving::machine::{Machine, tail};
 
 /// Seconds of load, and of the longer version.
 const SHORT: u64 = 8;

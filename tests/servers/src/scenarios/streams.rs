@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::peer;
-use crate::clients::{connect, exchange};
-use crate::load::{Plan, Served};
 use crate::site::Site;
+use serving::clients::{connect, exchange};
+use serving::load::{Plan, Served};
 
 /// What `peer pour` sends on a connection.
 const POURED: usize = 64 << 20;

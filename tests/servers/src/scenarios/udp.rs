@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::load::{Plan, Served, drive};
-use crate::machine::Machine;
 use crate::programs;
 use crate::site::Site;
+use serving::load::{Plan, Served, drive};
+use serving::machine::Machine;
 
 /// Small ones, one under way for each client.
 pub(super) fn echo(site: &Site<'_>) -> Result<Served> {

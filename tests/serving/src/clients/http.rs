@@ -13,22 +13,24 @@ const HEAD_MAX: u64 = 1 << 16;
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub struct Client {
     stream: BufReader<TcpStream>,
 }
 
 /// A request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
-    pub(crate) path: &'a str,
+pub struct Request<'a> {
+    /// Of the page.
+    pub path: &'a str,
     /// Sent by POST, unless empty.
-    pub(crate) body: &'a str,
-    pub(crate) keep_alive: bool,
+    pub body: &'a str,
+    /// Whether the connection shall stay.
+    pub keep_alive: bool,
 }
 
 impl<'a> Request<'a> {
     /// A GET that keeps the connection.
-    pub(crate) const fn get(path: &'a str) -> Self {
+    pub const fn get(path: &'a str) -> Self {
         Self {
             path,
             body: "",
@@ -66,12 +68,12 @@ struct Head {
 impl Client {
     /// # Errors
     /// When nobody answers there.
-    pub(crate) fn connect(port: u16) -> Result<Self> {
+    pub fn connect(port: u16) -> Result<Self> {
         connect(port).map(Self::new)
     }
 
     /// On a connection that is there.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: TcpStream) -> Self {
         let stream = BufReader::with_capacity(1 << 16, stream);
         Self { stream }
     }
@@ -80,7 +82,7 @@ impl Client {
     ///
     /// # Errors
     /// When the answer is no answer, another status, or not what `body` takes.
-    pub(crate) fn ask(&mut self, request: &Request<'_>, body: &mut dyn Write) -> Result<bool> {
+    pub fn ask(&mut self, request: &Request<'_>, body: &mut dyn Write) -> Result<bool> {
         let text = request.text();
         let sent = self.stream.get_mut().write_all(text.as_bytes());
         sent.context("sending")?;
@@ -88,7 +90,7 @@ impl Client {
     }
 
     /// Reads an answer.
-    pub(crate) fn answer(&mut self, body: &mut dyn Write) -> Result<bool> {
+    pub fn answer(&mut self, body: &mut dyn Write) -> Result<bool> {
         let head = read_head(&mut self.stream).context("the answer's head")?;
         let copied = self.copy(&head, body).context("the answer's body")?;
         ensure!(head.status == 200, "status {}", head.status);
@@ -183,8 +185,10 @@ fn parse_head(lines: &[String]) -> Result<Head> {
 
 /// A body that must be this.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Body<'a> {
+pub enum Body<'a> {
+    /// Just this.
     Is(&'a str),
+    /// This somewhere in it.
     Has(&'a str),
 }
 
@@ -202,7 +206,7 @@ impl Body<'_> {
 }
 
 /// A request on a connection, or on a new one if there is none; the connection if it stays.
-pub(crate) fn ask(
+pub fn ask(
     client: Option<Client>,
     port: u16,
     request: &Request<'_>,
@@ -216,7 +220,7 @@ pub(crate) fn ask(
 }
 
 /// Many clients with the same request.
-pub(crate) fn load(port: u16, plan: Plan, request: Request<'_>, body: Body<'_>) -> Served {
+pub fn load(port: u16, plan: Plan, request: Request<'_>, body: Body<'_>) -> Served {
     drive(
         plan,
         |_| Ok(None),

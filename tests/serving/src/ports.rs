@@ -15,7 +15,7 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 ///
 /// # Errors
 /// When there is none.
-pub(crate) fn free() -> Result<u16> {
+pub fn free() -> Result<u16> {
     // Runs side by side begin in different places.
     let start = (std::process::id().wrapping_mul(97) % u32::from(COUNT)) as u16;
     (0..COUNT)

@@ -11,17 +11,19 @@ const ENOUGH: u32 = 5;
 
 /// How much load.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// Clients at once, each with a connection of its own.
-    pub(crate) clients: u32,
+    pub clients: u32,
     /// What each does at most.
-    pub(crate) rounds: u32,
+    pub rounds: u32,
     /// No new round begins after this.
-    pub(crate) limit: Duration,
+    pub limit: Duration,
 }
 
 impl Plan {
-    pub(crate) const fn new(clients: u32, rounds: u32) -> Self {
+    /// So much, for ten seconds at most.
+    #[must_use]
+    pub const fn new(clients: u32, rounds: u32) -> Self {
         Self {
             clients,
             rounds,
@@ -32,20 +34,22 @@ impl Plan {
 
 /// What came of it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Served {
+pub struct Served {
     /// Requests with the right answer.
-    pub(crate) requests: u64,
-    pub(crate) failures: u32,
+    pub requests: u64,
+    /// Requests without it.
+    pub failures: u32,
     /// The first of them.
-    pub(crate) why: Option<String>,
-    pub(crate) elapsed: Duration,
+    pub why: Option<String>,
+    /// How long it took.
+    pub elapsed: Duration,
     /// What else is worth a word.
-    pub(crate) remark: String,
+    pub remark: String,
 }
 
 impl Served {
     /// Nothing but a number of requests.
-    pub(crate) fn some(requests: u64, since: Instant) -> Self {
+    pub fn some(requests: u64, since: Instant) -> Self {
         Self {
             requests,
             elapsed: since.elapsed(),
@@ -54,19 +58,19 @@ impl Served {
     }
 
     /// With this remark.
-    pub(crate) fn saying(mut self, remark: impl Into<String>) -> Self {
+    pub fn saying(mut self, remark: impl Into<String>) -> Self {
         self.remark = remark.into();
         self
     }
 
     /// Requests a second.
-    pub(crate) fn rate(&self) -> f64 {
+    pub fn rate(&self) -> f64 {
         self.requests as f64 / self.elapsed.as_secs_f64().max(1e-6)
     }
 
     /// # Errors
     /// When something failed, or there was nothing.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         if let Some(why) = &self.why {
             let (failures, requests) = (self.failures, self.requests);
             bail!("{failures} failed beside {requests} good requests: {why}");
@@ -83,7 +87,7 @@ impl Served {
 
 /// Runs `step` by several clients, each with what `open` gives it; `step` returns how many
 /// requests it made. After a failure the client opens anew.
-pub(crate) fn drive<S>(
+pub fn drive<S>(
     plan: Plan,
     open: impl Fn(u32) -> Result<S> + Sync,
     step: impl Fn(&mut S, u32, u32) -> Result<u64> + Sync,

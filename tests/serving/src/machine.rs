@@ -22,7 +22,7 @@ const ENVIRONMENT: [(&str, &str); 3] = [
 
 /// A process that this suite started, and ends.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub struct Machine {
     child: Child,
     said: PathBuf,
     patience: u32,
@@ -30,17 +30,17 @@ pub(crate) struct Machine {
 
 /// What is to be started.
 #[derive(Debug)]
-pub(crate) struct Start {
+pub struct Start {
     /// husk with its options, or nothing.
-    pub(crate) husk: Vec<String>,
+    pub husk: Vec<String>,
     /// The program with its arguments.
-    pub(crate) command: Vec<String>,
+    pub command: Vec<String>,
     /// Where both streams go.
-    pub(crate) said: PathBuf,
+    pub said: PathBuf,
     /// As this user of the host.
-    pub(crate) user: Option<u32>,
+    pub user: Option<u32>,
     /// Everything may take this many times as long.
-    pub(crate) patience: u32,
+    pub patience: u32,
 }
 
 impl Machine {
@@ -48,7 +48,7 @@ impl Machine {
     ///
     /// # Errors
     /// When the host cannot.
-    pub(crate) fn start(start: &Start) -> Result<Self> {
+    pub fn start(start: &Start) -> Result<Self> {
         let mut words = start.husk.iter().chain(&start.command);
         let program = words.next().context("nothing to start")?;
         let said = File::create(&start.said)?;
@@ -71,12 +71,12 @@ impl Machine {
     }
 
     /// The process itself: the monitor, or the server natively.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// What it said so far.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         said(&self.said)
     }
 
@@ -84,7 +84,7 @@ impl Machine {
     ///
     /// # Errors
     /// When it ends before, or never answers: what it last answered, and what it said.
-    pub(crate) fn wait_ready(&mut self, ask: impl Fn() -> Result<()>) -> Result<()> {
+    pub fn wait_ready(&mut self, ask: impl Fn() -> Result<()>) -> Result<()> {
         let deadline = Instant::now() + START * self.patience;
         let mut pause = Duration::from_millis(5);
         loop {
@@ -104,7 +104,7 @@ impl Machine {
     ///
     /// # Errors
     /// When it has ended before, does not end, or ends otherwise.
-    pub(crate) fn end(mut self, wanted: i32) -> Result<()> {
+    pub fn end(mut self, wanted: i32) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("it ended by itself, {status}: {}", tail(&self.said()));
         }
@@ -122,7 +122,7 @@ impl Machine {
     ///
     /// # Errors
     /// When it does not end in time.
-    pub(crate) fn wait(&mut self, limit: Duration) -> Result<i32> {
+    pub fn wait(&mut self, limit: Duration) -> Result<i32> {
         let deadline = Instant::now() + limit * self.patience;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
@@ -159,7 +159,7 @@ fn said(path: &Path) -> String {
 }
 
 /// The last lines.
-pub(crate) fn tail(said: &str) -> String {
+pub fn tail(said: &str) -> String {
     let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
     let from = lines.len().saturating_sub(6);
     let last = lines.get(from..).unwrap_or_default().join(" | ");

@@ -11,16 +11,18 @@ use crate::load::{Plan, Served, drive};
 
 /// Some requests in one write, and the answers to all of them.
 #[derive(Debug, Default)]
-pub(crate) struct Exchange {
-    pub(crate) request: Vec<u8>,
-    pub(crate) answer: Vec<u8>,
+pub struct Exchange {
+    /// What is sent.
+    pub request: Vec<u8>,
+    /// What comes back.
+    pub answer: Vec<u8>,
     /// How many requests it is.
-    pub(crate) count: u64,
+    pub count: u64,
 }
 
 impl Exchange {
     /// Adds one.
-    pub(crate) fn add(&mut self, request: &str, answer: &str) {
+    pub fn add(&mut self, request: &str, answer: &str) {
         self.request.extend_from_slice(request.as_bytes());
         self.answer.extend_from_slice(answer.as_bytes());
         self.count += 1;
@@ -30,7 +32,7 @@ impl Exchange {
     ///
     /// # Errors
     /// When the connection breaks or the answer is another.
-    pub(crate) fn run(&self, stream: &mut TcpStream) -> Result<u64> {
+    pub fn run(&self, stream: &mut TcpStream) -> Result<u64> {
         stream.write_all(&self.request).context("sending")?;
         let mut answer = vec![0; self.answer.len()];
         stream.read_exact(&mut answer).context("receiving")?;
@@ -53,14 +55,14 @@ fn excerpt(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// When the answer is not there, or another.
-pub(crate) fn ask(port: u16, request: &str, answer: &str) -> Result<()> {
+pub fn ask(port: u16, request: &str, answer: &str) -> Result<()> {
     let mut exchange = Exchange::default();
     exchange.add(request, answer);
     exchange.run(&mut connect(port)?).map(drop)
 }
 
 /// Many clients with what `make` says for a client and a round.
-pub(crate) fn load(port: u16, plan: Plan, make: fn(u32, u32) -> Exchange) -> Served {
+pub fn load(port: u16, plan: Plan, make: fn(u32, u32) -> Exchange) -> Served {
     drive(
         plan,
         |_| connect(port),
@@ -69,7 +71,7 @@ pub(crate) fn load(port: u16, plan: Plan, make: fn(u32, u32) -> Exchange) -> Ser
 }
 
 /// 48 commands of redis in a pipeline.
-pub(crate) fn redis(client: u32, round: u32) -> Exchange {
+pub fn redis(client: u32, round: u32) -> Exchange {
     let mut exchange = Exchange::default();
     let mut tell = |words: &[&str], answer: &str| {
         let mut request = format!("*{}\r\n", words.len());
@@ -93,7 +95,7 @@ pub(crate) fn redis(client: u32, round: u32) -> Exchange {
 }
 
 /// 30 commands of memcached at once.
-pub(crate) fn memcached(client: u32, round: u32) -> Exchange {
+pub fn memcached(client: u32, round: u32) -> Exchange {
     let mut exchange = Exchange::default();
     for at in 0..10 {
         let key = format!("key_{client}_{at}");
@@ -113,7 +115,7 @@ pub(crate) fn memcached(client: u32, round: u32) -> Exchange {
 }
 
 /// Bytes that come back as they are; more in every tenth round.
-pub(crate) fn echo(client: u32, round: u32) -> Exchange {
+pub fn echo(client: u32, round: u32) -> Exchange {
     let length = if round % 10 == 9 { 40_000 } else { 100 };
     let text = format!("{client} {round} ").repeat(length / 8);
     let mut exchange = Exchange::default();

@@ -16,7 +16,7 @@ const BATCH: u32 = 20;
 ///
 /// # Errors
 /// When the broker refuses.
-pub(crate) fn open(port: u16, client: u32) -> Result<TcpStream> {
+pub fn open(port: u16, client: u32) -> Result<TcpStream> {
     let mut stream = connect(port)?;
     let name = format!("husk-{client}-{}", stream.local_addr()?.port());
     let mut connection = b"\x00\x04MQTT\x04\x02\x00\x00".to_vec();
@@ -30,7 +30,7 @@ pub(crate) fn open(port: u16, client: u32) -> Result<TcpStream> {
 }
 
 /// Many clients, each on a topic of its own.
-pub(crate) fn load(port: u16, plan: Plan) -> Served {
+pub fn load(port: u16, plan: Plan) -> Served {
     drive(
         plan,
         |client| open(port, client),

@@ -14,7 +14,7 @@ const BATCH: u32 = 20;
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub struct Client {
     stream: BufReader<TcpStream>,
 }
 
@@ -23,7 +23,7 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses.
-    pub(crate) fn open(port: u16, client: u32) -> Result<Self> {
+    pub fn open(port: u16, client: u32) -> Result<Self> {
         let stream = BufReader::new(connect(port)?);
         let mut opened = Self { stream };
         let information = opened.line()?;
@@ -77,7 +77,7 @@ impl Client {
 }
 
 /// Many clients, each on a topic of its own.
-pub(crate) fn load(port: u16, plan: Plan) -> Served {
+pub fn load(port: u16, plan: Plan) -> Served {
     drive(
         plan,
         |client| Client::open(port, client),

@@ -1,10 +1,10 @@
 //! Clients in this process: each checks every answer.
 
-pub(crate) mod exchange;
-pub(crate) mod http;
-pub(crate) mod mqtt;
-pub(crate) mod nats;
-pub(crate) mod same;
+pub mod exchange;
+pub mod http;
+pub mod mqtt;
+pub mod nats;
+pub mod same;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 /// The longest that one answer may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to a port of this host, with nothing that waits for ever.
 ///
 /// # Errors
 /// When nobody answers there.
-pub(crate) fn connect(port: u16) -> Result<TcpStream> {
+pub fn connect(port: u16) -> Result<TcpStream> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let stream = TcpStream::connect_timeout(&address, PATIENCE);
     let stream = stream.with_context(|| format!("connecting to {address}"))?;

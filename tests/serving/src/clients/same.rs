@@ -8,14 +8,16 @@ use anyhow::{Context as _, Result, ensure};
 
 /// Takes bytes, and fails at the first that differs from the file's.
 #[derive(Debug)]
-pub(crate) struct Same {
+pub struct Same {
     file: BufReader<File>,
     seen: u64,
     length: u64,
 }
 
 impl Same {
-    pub(crate) fn new(path: &Path) -> Result<Self> {
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn new(path: &Path) -> Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         Ok(Self {
@@ -27,7 +29,7 @@ impl Same {
 
     /// # Errors
     /// When bytes are missing at the end.
-    pub(crate) fn end(&self) -> Result<()> {
+    pub fn end(&self) -> Result<()> {
         let (seen, length) = (self.seen, self.length);
         ensure!(seen == length, "{seen} bytes of {length}");
         Ok(())
@@ -55,7 +57,7 @@ impl Write for Same {
 ///
 /// # Errors
 /// When the host cannot.
-pub(crate) fn make(path: &Path, length: u64) -> Result<()> {
+pub fn make(path: &Path, length: u64) -> Result<()> {
     let mut file = io::BufWriter::new(File::create(path).context("a file")?);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..length / 8 {
