@@ -1,6 +1,5 @@
 //! Waiting.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,28 +12,14 @@ use serving::load::Served;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Processor time of a process and its descendants, and of their children that have ended.
-fn ticks(id: u32) -> Result<u64> {
-    let family = vocabulary::family(id)?;
-    family.into_iter().map(ticks_of_one).sum()
-}
-
-fn ticks_of_one(id: u32) -> Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    let (_, rest) = stat.rsplit_once(')').context("a name")?;
-    // utime, stime, cutime, cstime: the 14th to 17th field, of which two are gone.
-    let fields = rest.split_whitespace().skip(11).take(4);
-    fields.map(|field| Ok(field.parse::<u64>()?)).sum()
-}
-
 /// A server that nobody asks takes no processor time, with and without a connection.
 pub(super) fn listening(site: &Site<'_>) -> Result<Served> {
     let machine = echo(site)?;
     let _open = connect(site.port)?;
     thread::sleep(Duration::from_secs(2));
-    let (started, before) = (Instant::now(), ticks(machine.id())?);
+    let (started, before) = (Instant::now(), vocabulary::ticks(machine.id())?);
     thread::sleep(LONG);
-    let used = ticks(machine.id())? - before;
+    let used = vocabulary::ticks(machine.id())? - before;
     ensure!(used == 0, "{used} ticks in {LONG:?}");
     machine.end(143)?;
     Ok(Served::some(0, started).saying("0 ticks"))
@@ -58,20 +43,4 @@ pub(super) fn blocked_reader(site: &Site<'_>) -> Result<Served> {
     let said = machine.said();
     ensure!(status == 5 && said == "said", "status {status}: {said}");
     Ok(Served::some(0, started))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn our_own_time_grows() {
-        let id = std::process::id();
-        let before = ticks_of_one(id).expect("it runs");
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_millis(100) {
-            std::hint::black_box(0);
-        }
-        assert!(ticks_of_one(id).expect("it runs") > before);
-    }
 }
