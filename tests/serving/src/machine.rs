@@ -105,17 +105,25 @@ impl Machine {
     /// # Errors
     /// When it has ended before, does not end, or ends otherwise.
     pub fn end(mut self, wanted: i32) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("it ended by itself, {status}: {}", tail(&self.said()));
-        }
-        self.tell(Signal::TERM)?;
-        let status = self.wait(END)?;
+        let status = self.stop()?;
         ensure!(
             status == wanted,
             "after SIGTERM its status is {status}, not {wanted}: {}",
             tail(&self.said())
         );
         Ok(())
+    }
+
+    /// Ends it by `SIGTERM`; its status as a shell counts.
+    ///
+    /// # Errors
+    /// When it has ended before, or does not end.
+    pub fn stop(&mut self) -> Result<i32> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("it ended by itself, {status}: {}", tail(&self.said()));
+        }
+        self.tell(Signal::TERM)?;
+        self.wait(END)
     }
 
     /// Waits until it ends by itself; its status as a shell counts.
