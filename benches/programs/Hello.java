@@ -1,0 +1,6 @@
+/** Says hello. */
+public class Hello {
+    public static void main(String[] arguments) {
+        System.out.println("hello");
+    }
+}
