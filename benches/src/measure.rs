@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::options::Options;
 use crate::peer::{Bench, Side};
+use crate::row::{Row, Unit, median};
 use crate::workload::{Kind, Workload};
 
 const STREAM_BYTES: usize = 1 << 30;
@@ -17,54 +18,17 @@ const STREAM_BYTES: usize = 1 << 30;
 /// The longest that one run may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The medians of one workload, in nanoseconds, by side.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) medians: Vec<(Side, Result<u64>)>,
-}
-
-impl Row {
-    pub(crate) fn median(&self, side: Side) -> Option<u64> {
-        self.medians
-            .iter()
-            .find(|(of, _)| *of == side)?
-            .1
-            .as_ref()
-            .ok()
-            .copied()
-    }
-
-    /// How many times as long as natively it takes.
-    pub(crate) fn ratio(&self, side: Side) -> Option<f64> {
-        Some(as_float(self.median(side)?) / as_float(self.median(Side::Native)?.max(1)))
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "times of a benchmark lie far below 2^52 ns"
-)]
-pub(crate) fn as_float(number: u64) -> f64 {
-    number as f64
-}
-
 /// How often a start is measured at least.
 const STARTS_MIN: usize = 60;
 
 /// Measures one workload: side A, side B, side A, side B, and so on.
 pub(crate) fn row(bench: &Bench, work: &Workload, options: &Options) -> Row {
     eprintln!("{} ...", work.name);
+    let row = Row::new(work.name, Unit::Time, work.promise);
     let sides = bench.sides.clone();
     let argv = match work.argv(bench) {
         Ok(argv) => argv,
-        Err(error) => {
-            eprintln!("  skipped: {error:#}");
-            return Row {
-                name: work.name,
-                medians: Vec::new(),
-            };
-        }
+        Err(error) => return row.without(&error),
     };
     let mut times: Vec<Result<Vec<u64>>> = sides.iter().map(|_| Ok(Vec::new())).collect();
     // A start takes milliseconds, of which a busy host can double any few.
@@ -75,41 +39,32 @@ pub(crate) fn row(bench: &Bench, work: &Workload, options: &Options) -> Row {
     };
     for _ in 0..options.runs.max(least) {
         for (side, times) in sides.iter().zip(&mut times) {
-            add(times, || once(bench, *side, work.kind, &argv));
+            add(times, || once(bench, *side, work, &argv));
         }
     }
     let medians = times.into_iter().map(|times| times.map(median));
     Row {
-        name: work.name,
         medians: sides.into_iter().zip(medians).collect(),
+        ..row
     }
 }
 
-/// Adds one more time; after a failure, the side is left alone.
-fn add(times: &mut Result<Vec<u64>>, run: impl FnOnce() -> Result<u64>) {
+/// Adds one more figure; after a failure, the side is left alone.
+pub(crate) fn add(times: &mut Result<Vec<u64>>, run: impl FnOnce() -> Result<u64>) {
     if let Ok(list) = times {
         match run() {
             Ok(time) => list.push(time),
             Err(error) => {
-                eprintln!("  {error:#}");
+                eprintln!("  FAILED: {error:#}");
                 *times = Err(error);
             }
         }
     }
 }
 
-/// The middle value; of an even number, the lower of the two.
-pub(crate) fn median(mut times: Vec<u64>) -> u64 {
-    times.sort_unstable();
-    times
-        .get(times.len().saturating_sub(1) / 2)
-        .copied()
-        .unwrap_or(0)
-}
-
-fn once(bench: &Bench, side: Side, kind: Kind, argv: &[OsString]) -> Result<u64> {
-    let command = bench.command(side, argv);
-    let time = match kind {
+fn once(bench: &Bench, side: Side, work: &Workload, argv: &[OsString]) -> Result<u64> {
+    let command = bench.command(side, work.husk, argv);
+    let time = match work.kind {
         Kind::Own(_) | Kind::Host(_) => own_time(command),
         Kind::OwnWhole(_) | Kind::HostWhole(_) => whole_time(command),
         Kind::Stream(_) => stream_time(command),
@@ -200,26 +155,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median(vec![5, 1, 9]), 5);
-        assert_eq!(median(vec![4, 1, 9, 5]), 4);
-        assert_eq!(median(Vec::new()), 0);
-    }
-
-    #[test]
     fn a_program_tells_its_own_time() {
         let mut command = Command::new("/bin/echo");
         command.arg("time_ns 42");
         assert_eq!(own_time(command).expect("echo runs"), 42);
         assert!(own_time(Command::new("/bin/echo")).is_err());
         assert!(whole_time(Command::new("/bin/false")).is_err());
-    }
-
-    #[test]
-    fn a_ratio_needs_both_sides() {
-        let medians = vec![(Side::Native, Ok(100)), (Side::Husk, Ok(150))];
-        let row = Row { name: "x", medians };
-        assert_eq!(row.ratio(Side::Husk), Some(1.5));
-        assert_eq!(row.ratio(Side::Runsc), None);
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 use vocabulary::find_program;
 
+use crate::c;
 use crate::options::Options;
 
 /// Where a command line runs.
@@ -27,6 +28,11 @@ impl Side {
             Self::Runsc => "runsc",
         }
     }
+
+    /// Whether it is another project's.
+    pub(crate) fn is_peer(self) -> bool {
+        self == Self::Runsc
+    }
 }
 
 /// What all measurements share.
@@ -36,6 +42,8 @@ pub(crate) struct Bench {
     pub(crate) folder: TempDir,
     husk: PathBuf,
     engine: Option<String>,
+    kept: PathBuf,
+    /// Without options that depend on the work, and without a verb.
     runsc: Vec<OsString>,
 }
 
@@ -52,7 +60,7 @@ impl Bench {
         if let Some(program) = find_program("runsc").filter(|_| !options.no_peer) {
             sides.push(Side::Runsc);
             runsc.push(program.into_os_string());
-            runsc.extend(["--network=none", "--ignore-cgroups"].map(OsString::from));
+            runsc.push("--ignore-cgroups".into());
             runsc.extend(options.runsc_arg.iter().map(OsString::from));
         }
         Ok(Self {
@@ -60,21 +68,40 @@ impl Bench {
             folder,
             husk,
             engine: options.engine.clone(),
+            kept: std::path::absolute(&options.kept)?,
             runsc,
         })
     }
 
-    /// The command that runs `argv` on a side.
-    pub(crate) fn command(&self, side: Side, argv: &[OsString]) -> Command {
-        let mut words: Vec<OsString> = match side {
-            Side::Native => Vec::new(),
-            Side::Husk => self.husk_words(),
-            Side::Runsc => self.runsc.iter().cloned().chain(["do".into()]).collect(),
-        };
+    /// Replaces `{folder}`, `{programs}` and `{kept}`.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        text.replace("{folder}", &self.folder.path().to_string_lossy())
+            .replace("{programs}", &c::programs().to_string_lossy())
+            .replace("{kept}", &self.kept.to_string_lossy())
+    }
+
+    /// The command that runs `argv` on a side, by Husk with these options.
+    pub(crate) fn command(&self, side: Side, husk: &[&str], argv: &[OsString]) -> Command {
+        let mut words = self.words(side, husk, &["--network=none"]);
         words.extend(argv.iter().cloned());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir("/");
         command
+    }
+
+    /// What stands before a program on a side: nothing, `husk run` with these options, or `runsc do`
+    /// with these of a network.
+    pub(crate) fn words(&self, side: Side, husk: &[&str], network: &[&str]) -> Vec<OsString> {
+        let mut words = match side {
+            Side::Native => return Vec::new(),
+            Side::Husk => self.husk_words(),
+            Side::Runsc => self.runsc.clone(),
+        };
+        match side {
+            Side::Runsc => words.extend(network.iter().chain(&["do"]).map(OsString::from)),
+            _ => words.extend(husk.iter().map(OsString::from)),
+        }
+        words
     }
 
     /// `husk run` with more options in front of the program.

@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::c;
-use crate::measure::median;
 use crate::peer::Bench;
+use crate::row::median;
 
 /// Microseconds to the program's first instruction.
 struct Start {
