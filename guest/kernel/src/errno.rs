@@ -109,6 +109,8 @@ impl Errno {
     /// Internal: the call was interrupted; it starts again after the handler if that was
     /// installed with `SA_RESTART`, else the program sees `EINTR`. Linux' `ERESTARTSYS`.
     pub const RESTART: Self = Self(512);
+    /// Internal: as `RESTART`, but started again whatever the handler's flags (`ERESTARTNOINTR`).
+    pub const RESTART_ALWAYS: Self = Self(513);
     /// Internal: as `RESTART`, but never started again when a handler ran (`ERESTARTNOHAND`).
     pub const RESTART_NO_HANDLER: Self = Self(514);
 

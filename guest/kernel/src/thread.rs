@@ -12,6 +12,7 @@ use guest_hal::task::Task;
 use guest_hal::{LinearAddress, UserContext, platform};
 
 use crate::fs::file::Events;
+use crate::futex::Inheritance;
 use crate::process::Process;
 use crate::sched::Scheduling;
 use crate::signal::ThreadSignals;
@@ -47,6 +48,8 @@ pub struct Thread {
     pub clear_tid: Mutex<LinearAddress>,
     /// Head of its list of robust futexes; zero: none.
     pub robust_list: Mutex<LinearAddress>,
+    /// Who waits for words that it owns, and for whose it waits.
+    pub(crate) inheritance: Mutex<Inheritance>,
     /// Its restartable sequences, if it has any.
     pub rseq: Mutex<Option<Rseq>>,
     /// It was away from its virtual CPU since it was last in the program.
@@ -87,6 +90,7 @@ impl Thread {
             name: Mutex::new(Vec::new()),
             clear_tid: Mutex::new(LinearAddress(0)),
             robust_list: Mutex::new(LinearAddress(0)),
+            inheritance: Mutex::new(Inheritance::default()),
             rseq: Mutex::new(None),
             was_away: AtomicBool::new(false),
             last_fault: Mutex::new([0; 3]),

@@ -253,8 +253,13 @@ fn look_after_rseq(thread: &Thread, context: &mut UserContext) -> bool {
 /// Whether the call that came in wants to be started again.
 fn is_restart(context: &UserContext) -> bool {
     context.call != u64::MAX
-        && (context.rax == Errno::RESTART.to_register()
-            || context.rax == Errno::RESTART_NO_HANDLER.to_register())
+        && [
+            Errno::RESTART,
+            Errno::RESTART_ALWAYS,
+            Errno::RESTART_NO_HANDLER,
+        ]
+        .iter()
+        .any(|errno| context.rax == errno.to_register())
 }
 
 fn deliver(thread: &Thread, context: &mut UserContext) {
@@ -285,7 +290,8 @@ fn default(context: &UserContext, info: SignalInfo) {
 
 fn handle(context: &mut UserContext, info: SignalInfo, action: Action) {
     if is_restart(context) {
-        if context.rax == Errno::RESTART.to_register() && action.flags & SA_RESTART != 0 {
+        let asks = context.rax == Errno::RESTART.to_register() && action.flags & SA_RESTART != 0;
+        if asks || context.rax == Errno::RESTART_ALWAYS.to_register() {
             restart(context);
         } else {
             context.rax = Errno::EINTR.to_register();

@@ -69,7 +69,7 @@ impl Call {
         }
         // Zero wakes one, as on Linux.
         let count = i32::max(self.value as i32, 1) as u64;
-        Ok(futex::wake(self.key(self.address)?, count, bits))
+        futex::wake(self.key(self.address)?, count, bits)
     }
 
     fn requeue(&self, expected: Option<u32>) -> Return {
@@ -83,9 +83,36 @@ impl Call {
         {
             return Err(Errno::EAGAIN);
         }
-        let (woken, moved) = futex::requeue(from, to, wake as u64, moved as u64);
+        let (woken, moved) = futex::requeue(from, to, wake as u64, moved as u64)?;
         // The plain form counts the woken only.
         Ok(woken + if expected.is_some() { moved } else { 0 })
+    }
+
+    fn other_word(&self) -> Result<(LinearAddress, Key)> {
+        Ok((self.other, self.key(self.other)?))
+    }
+
+    /// `FUTEX_WAIT_REQUEUE_PI`.
+    fn wait_to_own(&self) -> Return {
+        let deadline = self.chosen()?;
+        let (word, other) = (self.word()?, self.other_word()?);
+        futex::wait_to_own(word, self.value, other, deadline).map(|()| 0)
+    }
+
+    /// `FUTEX_CMP_REQUEUE_PI`: wakes one, or none if it has to wait for its word.
+    fn requeue_to_owned(&self) -> Return {
+        let count = u64::try_from(self.second() as i32).map_err(|_| Errno::EINVAL)?;
+        if self.value != 1 {
+            return Err(Errno::EINVAL);
+        }
+        let (from, to) = (self.key(self.address)?, self.other_word()?);
+        if from == to.1 {
+            return Err(Errno::EINVAL);
+        }
+        if uaccess::read_u32(self.address)? != self.third {
+            return Err(Errno::EAGAIN);
+        }
+        futex::requeue_to_owned(from, to, count)
     }
 
     /// `FUTEX_WAKE_OP`: changes the other word, wakes at this one, and at the other if what it
@@ -121,9 +148,9 @@ impl Call {
             _ => return Err(Errno::ENOSYS),
         };
         let count = |number: i32| i32::max(number, 1) as u64;
-        let mut woken = futex::wake(first, count(self.value as i32), futex::ANY);
+        let mut woken = futex::wake(first, count(self.value as i32), futex::ANY)?;
         if holds {
-            woken += futex::wake(second, count(self.second() as i32), futex::ANY);
+            woken += futex::wake(second, count(self.second() as i32), futex::ANY)?;
         }
         Ok(woken)
     }
@@ -168,6 +195,8 @@ pub fn futex(
         raw::FUTEX_LOCK_PI => futex::lock(call.word()?, Some(call.absolute(true)?)).map(|()| 0),
         raw::FUTEX_LOCK_PI2 => futex::lock(call.word()?, Some(call.chosen()?)).map(|()| 0),
         raw::FUTEX_TRYLOCK_PI => futex::lock(call.word()?, None).map(|()| 0),
+        raw::FUTEX_WAIT_REQUEUE_PI => call.wait_to_own(),
+        raw::FUTEX_CMP_REQUEUE_PI => call.requeue_to_owned(),
         raw::FUTEX_UNLOCK_PI => futex::unlock(call.word()?).map(|()| 0),
         _ => Err(Errno::ENOSYS),
     }

@@ -81,11 +81,11 @@ pub fn sched_getscheduler(pid: i32) -> Return {
 fn may_have(priority: u8) -> bool {
     let limits = current().limits.lock();
     let (allowed, _) = limits.get(limit::RTPRIO).copied().unwrap_or_default();
-    u64::from(priority) <= allowed
+    u64::from(priority) <= allowed || current().credentials.lock().is_root()
 }
 
 fn set_policy(thread: &Thread, policy: Policy, priority: u32) -> Return {
-    let is_real_time = matches!(policy, Policy::Fifo | Policy::RoundRobin);
+    let is_real_time = policy.is_real_time();
     let range = if is_real_time {
         1..=u32::from(PRIORITY_MAX)
     } else {

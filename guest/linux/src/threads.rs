@@ -184,11 +184,13 @@ pub(crate) fn end() -> ! {
     let thread = thread::current();
     let process = current();
     let_go_of_robust(&thread);
+    futex::owners_end(&thread);
     let cleared = *thread.clear_tid.lock();
     if cleared.0 != 0 && uaccess::write(cleared, &[0; 4]).is_ok() {
         // Nobody may wait, and then nothing is to be told.
         if let Ok(key) = Key::of(cleared, true) {
-            futex::wake(key, 1, futex::ANY);
+            // One who waits to own it is not woken just so.
+            let _ = futex::wake(key, 1, futex::ANY);
         }
     }
     process.threads.lock().remove(&thread.tid);

@@ -18,8 +18,7 @@ What is refused although the call is served: unknown flags answer `EINVAL` as on
 `EPERM`, since `gs` is the kernel's; stopping signals are ignored. `clone` and `clone3` make threads; `fork` and processes answer `ENOSYS` so far.
 
 Sockets are of `AF_UNIX`, `AF_INET`, `AF_INET6` and `AF_NETLINK` (`NETLINK_ROUTE`, questions only); others answer
-`EAFNOSUPPORT`. `futex` serves all but `FUTEX_WAIT_REQUEUE_PI` and `FUTEX_CMP_REQUEUE_PI`; an owner does not
-inherit a waiter's priority. `TCP_FASTOPEN`, `TCP_DEFER_ACCEPT`, `SO_MARK` and `SO_BUSY_POLL` are taken and
+`EAFNOSUPPORT`. `futex` serves all commands. `TCP_FASTOPEN`, `TCP_DEFER_ACCEPT`, `SO_MARK` and `SO_BUSY_POLL` are taken and
 change nothing.
 
 ";

@@ -7,6 +7,7 @@ use guest_hal::{Nanos, platform, time};
 
 use super::scheduling::{Scheduling, State};
 use super::{Policy, SCHEDULER, ask_for_turn, interrupt, running, vcpus};
+use crate::futex;
 use crate::thread::Thread;
 
 /// Changes how a thread is scheduled; one that is ready finds its new place in the queue.
@@ -40,6 +41,25 @@ pub fn set_policy(thread: &Thread, policy: Policy, priority: u8) {
     reconsider(thread, &|scheduling| {
         (scheduling.policy, scheduling.priority) = (policy, priority);
     });
+    futex::priority_changed(thread);
+}
+
+/// How urgent a thread is: its real-time priority, with what it inherits; zero: not at all.
+pub(crate) fn urgency(thread: &Thread) -> u8 {
+    thread.scheduling.lock().urgency()
+}
+
+/// Has a thread be as urgent as those who wait for it; whether that changes how urgent it is.
+pub(crate) fn set_inherited(thread: &Thread, inherited: u8) -> bool {
+    let before = {
+        let scheduling = thread.scheduling.lock();
+        if scheduling.inherited == inherited {
+            return false;
+        }
+        scheduling.urgency()
+    };
+    reconsider(thread, &|scheduling| scheduling.inherited = inherited);
+    urgency(thread) != before
 }
 
 /// Says on which virtual CPUs a thread may run; not on none.

@@ -28,6 +28,14 @@ pub enum Policy {
     Idle = 5,
 }
 
+impl Policy {
+    /// Whether it is a real-time one.
+    #[must_use]
+    pub const fn is_real_time(self) -> bool {
+        matches!(self, Self::Fifo | Self::RoundRobin)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
     /// Not yet, or no longer.
@@ -47,6 +55,8 @@ pub struct Scheduling {
     pub policy: Policy,
     /// Of the real-time policies, 1 to 99; otherwise zero.
     pub priority: u8,
+    /// The real-time priority it has from those who wait for it; zero: none.
+    pub(super) inherited: u8,
     /// The virtual CPUs it may run on, a bit each.
     pub affinity: u64,
     /// How often it went from running to waiting, and from running to ready.
@@ -68,6 +78,7 @@ impl Default for Scheduling {
             nice: 0,
             policy: Policy::Other,
             priority: 0,
+            inherited: 0,
             affinity: u64::MAX,
             switches: (0, 0),
             state: State::Absent,
@@ -83,10 +94,20 @@ impl Default for Scheduling {
 }
 
 impl Scheduling {
-    /// Whether its policy is a real-time one.
+    /// Whether it comes before all that share fairly.
     #[must_use]
     pub const fn is_real_time(&self) -> bool {
-        matches!(self.policy, Policy::Fifo | Policy::RoundRobin)
+        self.policy.is_real_time() || self.inherited > 0
+    }
+
+    /// The real-time priority, its own or of those who wait for it; zero: none.
+    #[must_use]
+    pub const fn urgency(&self) -> u8 {
+        if self.inherited > self.priority {
+            self.inherited
+        } else {
+            self.priority
+        }
     }
 
     /// The letter that `/proc` shows.
@@ -120,7 +141,7 @@ impl Scheduling {
     /// Where it stands in the queue: smaller is sooner.
     pub(super) const fn rank(&self) -> u64 {
         if self.is_real_time() {
-            (PRIORITY_MAX - self.priority) as u64
+            (PRIORITY_MAX - self.urgency()) as u64
         } else {
             self.virtual_time + PRIORITY_MAX as u64 + 1
         }
@@ -158,7 +179,7 @@ impl Thread {
         Said {
             nice: scheduling.nice,
             policy: scheduling.policy,
-            is_real_time: scheduling.is_real_time(),
+            is_real_time: scheduling.policy.is_real_time(),
             priority: scheduling.priority,
             affinity: scheduling.affinity,
         }

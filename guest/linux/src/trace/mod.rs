@@ -208,6 +208,7 @@ fn write_line(mut line: String, result: &str) {
 pub(crate) fn leave(call: &Call, result: &Result<u64>) {
     let text = match result {
         Ok(value) => success(call, *value),
+        Err(Errno::RESTART_ALWAYS) => String::from("? ERESTARTNOINTR (To be restarted)"),
         Err(Errno::RESTART | Errno::RESTART_NO_HANDLER) => {
             String::from("? ERESTARTSYS (To be restarted if SA_RESTART is set)")
         }

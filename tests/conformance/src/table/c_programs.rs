@@ -62,6 +62,7 @@ const THREADED: &[&str] = &[
     "futexes",
     "inotify",
     "pidfds",
+    "owned_futexes",
     "rseqs",
     "schedules",
     "signal_files",

@@ -3,6 +3,11 @@
 //! Whoever waits is known by the word's address, or, if others may see the word elsewhere, by the
 //! memory behind it ([`Key`]). All happens under the kernel's lock, so between looking at the word
 //! and waiting nobody can wake.
+//!
+//! * [`owned`]: words that have an owner. [`inheritance`]: who is as urgent as who waits for it.
+
+mod inheritance;
+mod owned;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -14,6 +19,9 @@ use guest_hal::{LinearAddress, Nanos};
 use crate::process::current;
 use crate::thread::{self, Thread};
 use crate::{Errno, Result, uaccess, wait};
+pub(crate) use inheritance::Inheritance;
+pub(crate) use inheritance::priority_changed;
+pub use owned::{lock, owner_ended, owners_end, requeue_to_owned, unlock, wait_to_own};
 
 /// The bits of a word with an owner: its thread's number (`FUTEX_TID_MASK`).
 pub const OWNER: u32 = 0x3fff_ffff;
@@ -52,19 +60,48 @@ impl Key {
     }
 }
 
+/// What a waiter is to own when its wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wants {
+    /// Nothing.
+    Nothing,
+    /// The word on which it waits, at this address.
+    This(LinearAddress),
+    /// Another, for which it is to wait first.
+    Other(LinearAddress, Key),
+}
+
 /// One who waits.
 #[derive(Debug)]
-struct Waiter {
+pub(crate) struct Waiter {
     thread: Arc<Thread>,
     bits: u32,
     /// Where it waits now: requeueing changes it.
     key: Mutex<Key>,
     woken: AtomicBool,
-    /// It wants to own the word.
-    wants: Option<LinearAddress>,
+    wants: Mutex<Wants>,
 }
 
 impl Waiter {
+    /// The running thread, before it waits.
+    fn new(key: Key, bits: u32, wants: Wants) -> Self {
+        Self {
+            thread: thread::current(),
+            bits,
+            key: Mutex::new(key),
+            woken: AtomicBool::new(false),
+            wants: Mutex::new(wants),
+        }
+    }
+
+    fn wants(&self) -> Wants {
+        *self.wants.lock()
+    }
+
+    fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+
     fn wake(&self) {
         self.woken.store(true, Ordering::Relaxed);
         self.thread.notify();
@@ -135,41 +172,51 @@ pub fn wait(
     if uaccess::read_u32(address)? != expected {
         return Err(Errno::EAGAIN);
     }
-    let waiter = add(Waiter {
-        thread: thread::current(),
-        bits,
-        key: Mutex::new(key),
-        woken: AtomicBool::new(false),
-        wants: None,
-    });
-    let result = until_woken(&waiter, deadline);
+    let waiter = add(Waiter::new(key, bits, Wants::Nothing));
+    let result = until_woken(&waiter, deadline, interrupted(deadline));
     remove(&waiter);
     result
 }
 
-fn until_woken(waiter: &Waiter, deadline: Option<Nanos>) -> Result<()> {
-    let mut ready = || waiter.woken.load(Ordering::Relaxed).then_some(());
-    match wait::until(&[], deadline, &mut ready) {
+fn until_woken(waiter: &Waiter, deadline: Option<Nanos>, interrupted: Errno) -> Result<()> {
+    match wait::until(&[], deadline, &mut || waiter.is_woken().then_some(())) {
         Ok(Some(())) => Ok(()),
         Ok(None) => Err(Errno::ETIMEDOUT),
-        Err(_) => Err(interrupted(deadline)),
+        Err(_) => Err(interrupted),
     }
 }
 
+/// Whether somebody waits for a word to own it or another: such are not woken just so.
+fn has_heirs(key: Key) -> bool {
+    let all = WAITERS_BY_KEY.lock();
+    let queue = all.get(&key);
+    queue.is_some_and(|queue| queue.iter().any(|waiter| waiter.wants() != Wants::Nothing))
+}
+
 /// Wakes up to `count` who wait for one of `bits`; how many.
-pub fn wake(key: Key, count: u64, bits: u32) -> u64 {
+///
+/// # Errors
+/// `EINVAL` if there are such that wait to own a word.
+pub fn wake(key: Key, count: u64, bits: u32) -> Result<u64> {
     let woken = take(key, count, &|waiter| {
-        waiter.bits & bits != 0 && waiter.wants.is_none()
+        waiter.bits & bits != 0 && waiter.wants() == Wants::Nothing
     });
     woken.iter().for_each(|waiter| waiter.wake());
-    woken.len() as u64
+    let count_left = count - woken.len() as u64;
+    if count_left > 0 && has_heirs(key) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(woken.len() as u64)
 }
 
 /// Wakes up to `wake_count` waiters and lets up to `move_count` others wait for `to` instead; how
 /// many were woken, and how many moved.
-pub fn requeue(from: Key, to: Key, wake_count: u64, move_count: u64) -> (u64, u64) {
-    let woken = wake(from, wake_count, ANY);
-    let moved = take(from, move_count, &|waiter| waiter.wants.is_none());
+///
+/// # Errors
+/// As [`wake`].
+pub fn requeue(from: Key, to: Key, wake_count: u64, move_count: u64) -> Result<(u64, u64)> {
+    let woken = wake(from, wake_count, ANY)?;
+    let moved = take(from, move_count, &|waiter| waiter.wants() == Wants::Nothing);
     let count = moved.len() as u64;
     if from == to {
         // They wait where they are, in the same order.
@@ -179,14 +226,14 @@ pub fn requeue(from: Key, to: Key, wake_count: u64, move_count: u64) -> (u64, u6
             .into_iter()
             .rev()
             .for_each(|waiter| queue.push_front(waiter));
-        return (woken, count);
+        return Ok((woken, count));
     }
     for waiter in moved {
         *waiter.key.lock() = to;
         let mut all = WAITERS_BY_KEY.lock();
         all.entry(to).or_default().push_back(waiter);
     }
-    (woken, count)
+    Ok((woken, count))
 }
 
 /// Changes a word in one step, by what `change` makes of it; what it was.
@@ -202,115 +249,4 @@ pub fn update(address: LinearAddress, change: &dyn Fn(u32) -> u32) -> Result<u32
         }
         value = before;
     }
-}
-
-/// Becomes the owner of a word, waiting for it if `deadline` says how long (`Some(None)`: for
-/// ever); `None`: not at all.
-///
-/// # Errors
-/// `EAGAIN`, `EDEADLK` for its owner, `ESRCH` if the owner is gone, `ETIMEDOUT`, `EFAULT`,
-/// `RESTART`.
-pub fn lock((address, key): (LinearAddress, Key), deadline: Option<Option<Nanos>>) -> Result<()> {
-    let thread = thread::current();
-    loop {
-        let value = uaccess::read_u32(address)?;
-        let owner = value & OWNER;
-        if owner == 0 {
-            let new = thread.tid | value & (WAITERS | OWNER_DIED);
-            if uaccess::compare_exchange(address, value, new)? == value {
-                return Ok(());
-            }
-            continue;
-        }
-        if owner == thread.tid {
-            return Err(Errno::EDEADLK);
-        }
-        let Some(deadline) = deadline else {
-            return Err(Errno::EAGAIN);
-        };
-        if thread.process.thread(owner).is_none() && value & OWNER_DIED == 0 {
-            return Err(Errno::ESRCH);
-        }
-        if uaccess::compare_exchange(address, value, value | WAITERS)? != value {
-            continue;
-        }
-        let waiter = add(Waiter {
-            thread: Arc::clone(&thread),
-            bits: ANY,
-            key: Mutex::new(key),
-            woken: AtomicBool::new(false),
-            wants: Some(address),
-        });
-        let result = until_woken(&waiter, deadline);
-        remove(&waiter);
-        return result;
-    }
-}
-
-/// Lets go of a word that the running thread owns: the most urgent waiter owns it then.
-///
-/// # Errors
-/// `EPERM` for others; `EFAULT`.
-pub fn unlock((address, key): (LinearAddress, Key)) -> Result<()> {
-    let own = thread::current().tid;
-    loop {
-        let value = uaccess::read_u32(address)?;
-        if value & OWNER != own {
-            return Err(Errno::EPERM);
-        }
-        let next = most_urgent(key);
-        let new = next.as_ref().map_or(0, |(waiter, more)| {
-            waiter.thread.tid | if *more { WAITERS } else { 0 }
-        });
-        if uaccess::compare_exchange(address, value, new)? != value {
-            continue;
-        }
-        if let Some((waiter, _)) = next {
-            remove(&waiter);
-            waiter.wake();
-        }
-        return Ok(());
-    }
-}
-
-/// The waiter that is to own a word next, and whether there are more.
-fn most_urgent(key: Key) -> Option<(Arc<Waiter>, bool)> {
-    let all = WAITERS_BY_KEY.lock();
-    let wanting = |waiter: &&Arc<Waiter>| waiter.wants.is_some();
-    let queue = all.get(&key)?;
-    let count = queue.iter().filter(wanting).count();
-    let urgency =
-        |waiter: &&Arc<Waiter>| core::cmp::Reverse(waiter.thread.scheduling.lock().priority);
-    let first = queue.iter().filter(wanting).min_by_key(urgency)?;
-    Some((Arc::clone(first), count > 1))
-}
-
-/// Says that the owner of a word, thread `owner`, has ended; whether it was the owner.
-///
-/// # Errors
-/// `EFAULT`.
-pub fn owner_ended(address: LinearAddress, owner: u32, inherits: bool) -> Result<bool> {
-    let value = uaccess::read_u32(address)?;
-    if value & OWNER != owner {
-        return Ok(false);
-    }
-    let key = Key::of(address, true)?;
-    let next = if inherits { most_urgent(key) } else { None };
-    let died = |value: u32| value & WAITERS | OWNER_DIED;
-    let new = |value| match &next {
-        Some((waiter, _)) => died(value) | waiter.thread.tid,
-        None => died(value),
-    };
-    update(address, &new)?;
-    match next {
-        Some((waiter, _)) => {
-            remove(&waiter);
-            waiter.wake();
-        }
-        None if value & WAITERS != 0 => {
-            wake(key, 1, ANY);
-        }
-        None => {}
-    }
-    Ok(true)
 }
