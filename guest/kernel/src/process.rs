@@ -95,6 +95,8 @@ pub struct Process {
     pub program: Mutex<ProgramInfo>,
     /// Processor time of its threads, in nanoseconds, as far as it was counted.
     pub(crate) processor_time: AtomicU64,
+    /// How often threads that have ended were switched: see [`Process::switches`].
+    pub(crate) ended_switches: Mutex<(u64, u64)>,
     /// The number that was given to a thread last.
     last_tid: AtomicU32,
 }
@@ -139,6 +141,7 @@ impl Process {
             limits: Mutex::new(beginning.limits),
             program: Mutex::new(ProgramInfo::default()),
             processor_time: AtomicU64::new(0),
+            ended_switches: Mutex::new((0, 0)),
             last_tid: AtomicU32::new(beginning.pid),
         }
     }
@@ -157,6 +160,15 @@ impl Process {
     #[must_use]
     pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
         self.threads.lock().get(&tid).cloned()
+    }
+
+    /// How often its threads went from running to waiting, and how often they had to make room for
+    /// others.
+    pub fn switches(&self) -> (u64, u64) {
+        let ended = *self.ended_switches.lock();
+        let threads = self.threads.lock();
+        let switches = threads.values().map(|thread| thread.switches());
+        switches.fold(ended, |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
     pub(crate) fn add_processor_time(&self, time: Nanos) {

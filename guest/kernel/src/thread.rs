@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use guest_hal::sync::{Mutex, Once};
 use guest_hal::task::Task;
-use guest_hal::{LinearAddress, UserContext, platform};
+use guest_hal::{LinearAddress, Nanos, UserContext, platform, time};
 
 use crate::fs::file::Events;
 use crate::futex::Inheritance;
@@ -38,6 +38,8 @@ pub struct Thread {
     /// Its process.
     pub process: Arc<Process>,
     task: Once<Arc<Task>>,
+    /// When it was made (monotonic clock).
+    pub started: Nanos,
     /// How it is scheduled.
     pub(crate) scheduling: Mutex<Scheduling>,
     /// Its own signals.
@@ -85,6 +87,7 @@ impl Thread {
             tid,
             process: Arc::clone(process),
             task: Once::new(),
+            started: time::monotonic(),
             scheduling: Mutex::new(Scheduling::default()),
             signals: Mutex::new(ThreadSignals::default()),
             name: Mutex::new(Vec::new()),
@@ -124,6 +127,11 @@ impl Thread {
     /// Whether it was away from its virtual CPU since this was last asked.
     pub fn take_was_away(&self) -> bool {
         self.was_away.load(Ordering::Relaxed) && self.was_away.swap(false, Ordering::Relaxed)
+    }
+
+    /// How often it went from running to waiting, and how often it had to make room for another.
+    pub fn switches(&self) -> (u64, u64) {
+        self.scheduling.lock().switches
     }
 
     /// Wakes it if it waits, and keeps it from the next wait that began before.

@@ -9,7 +9,7 @@ use guest_kernel::fs::proc::RELEASE;
 use guest_kernel::process::current;
 use guest_kernel::signal::SignalInfo;
 use guest_kernel::time::processor;
-use guest_kernel::{Errno, Result, random, thread, uaccess};
+use guest_kernel::{Errno, Result, random, sched, thread, uaccess};
 use linux_raw_sys::{general as raw, prctl as raw_prctl};
 
 use crate::argument::Flags;
@@ -294,9 +294,11 @@ pub fn sysinfo(info: LinearAddress) -> Return {
 
 /// `getrusage`.
 pub fn getrusage(who: i32, usage: LinearAddress) -> Return {
-    let used = match who {
-        0 | 1 => processor(),
-        -1 => guest_hal::Nanos(0),
+    let thread = thread::current();
+    let (used, switches) = match who {
+        0 => (processor(), current().switches()),
+        1 => (sched::ran(&thread), thread.switches()),
+        -1 => (guest_hal::Nanos(0), (0, 0)),
         _ => return Err(Errno::EINVAL),
     };
     let mut words = [0; 18];
@@ -304,10 +306,10 @@ pub fn getrusage(who: i32, usage: LinearAddress) -> Return {
     let faults = report::counters().page_faults.load(Ordering::Relaxed);
     let resident = current().memory.lock().mapped_bytes() / 1024;
     let values = [seconds, micros, 0, 0, resident, 0, 0, 0, faults];
-    words
-        .iter_mut()
-        .zip(values)
-        .for_each(|(to, from)| *to = from);
+    // What comes between (major faults to signals) nobody counts.
+    let all = values.into_iter().chain([0; 7]);
+    let all = all.chain([switches.0, switches.1]);
+    words.iter_mut().zip(all).for_each(|(to, from)| *to = from);
     uaccess::write(usage, words.map(u64::to_le_bytes).as_flattened())?;
     Ok(0)
 }

@@ -23,7 +23,7 @@ const WRITE_MAX: usize = 4096;
 /// Writes a file's text.
 pub type Text = Box<dyn Fn() -> Result<Vec<u8>> + Send + Sync>;
 /// Takes what a program writes to a file.
-pub type Taker = fn(&[u8]) -> Result<()>;
+pub type Taker = Box<dyn Fn(&[u8]) -> Result<()> + Send + Sync>;
 
 static NUMBERS: AtomicU64 = AtomicU64::new(4_026_531_840);
 
@@ -252,7 +252,7 @@ impl File for OpenText {
     }
 
     fn write(&self, _: Io, from: &mut Origin<'_>) -> Result<()> {
-        let taker = self.inode.taker.ok_or(Errno::EACCES)?;
+        let taker = self.inode.taker.as_ref().ok_or(Errno::EACCES)?;
         let length = (from.remaining() as usize).min(WRITE_MAX);
         let mut bytes = alloc::vec![0; length];
         from.take(&mut bytes)?;

@@ -279,6 +279,10 @@ pub fn yield_now() {
 pub fn leave() -> ! {
     let thread = thread::current();
     thread.scheduling.lock().state = State::Absent;
+    let (voluntary, forced) = thread.switches();
+    let mut ended = thread.process.ended_switches.lock();
+    *ended = (ended.0 + voluntary, ended.1 + forced);
+    drop(ended);
     drop(thread);
     run_another();
     unreachable!("nobody wakes a thread that has ended")

@@ -67,6 +67,7 @@ const THREADED: &[&str] = &[
     "schedules",
     "signal_files",
     "shootdown",
+    "thread_files",
     "thread_signals",
     "threads",
     "unix_sockets",

@@ -81,7 +81,7 @@ pub(super) fn information(device: u64) -> Arc<dyn Inode> {
     })
 }
 
-fn number(name: &[u8]) -> Option<i32> {
+pub(super) fn number(name: &[u8]) -> Option<i32> {
     let text = core::str::from_utf8(name).ok()?;
     let canonical = text == "0" || !text.starts_with(['0', '+']);
     text.parse().ok().filter(|_| canonical)

@@ -1,6 +1,7 @@
 //! `/proc`.
 //!
 //! * [`process`]: the process's own directory. [`memory`]: its maps.
+//! * [`task`]: what it says of single threads.
 //! * [`descriptors`]: `fd` and `fdinfo`.
 //! * [`system`]: the machine. [`cpu`]: its processor. [`sysctl`]: `/proc/sys`.
 
@@ -10,6 +11,7 @@ mod memory;
 mod process;
 mod sysctl;
 mod system;
+mod task;
 
 pub use system::RELEASE;
 pub(super) use system::cpu_list;
@@ -27,6 +29,7 @@ use super::metadata::{FileKind, Metadata};
 use super::pseudo::{PseudoFs, TextLink, Tree, metadata};
 use crate::fs::file::File;
 use crate::process::current;
+use crate::thread;
 use crate::{Errno, Result};
 
 const PROC_MAGIC: u64 = 0x9fa0;
@@ -87,7 +90,7 @@ impl Directory for Root {
 pub fn file_system() -> Arc<dyn FileSystem> {
     let device = super::mount::new_device();
     let to_self = TextLink::new(device, Box::new(|| Ok(pid_name().into_bytes())));
-    let to_thread = || Ok(format!("{0}/task/{0}", current().pid).into_bytes());
+    let to_thread = || Ok(format!("{}/task/{}", current().pid, thread::current().tid).into_bytes());
     let tree = Tree::new(device)
         .with("self", to_self)
         .with("thread-self", TextLink::new(device, Box::new(to_thread)))

@@ -131,6 +131,8 @@ fn statistics() -> Vec<u8> {
     let busy = crate::time::processor().0 / (SECOND / 100);
     let all = time::boottime().0 / (SECOND / 100);
     let idle = all.saturating_sub(busy);
+    let (voluntary, forced) = current().switches();
+    let switches = voluntary + forced;
     let started = time::realtime().0.saturating_sub(time::boottime().0) / SECOND;
     let mut out = format!("cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\n");
     for cpu in 0..cpus() {
@@ -139,7 +141,7 @@ fn statistics() -> Vec<u8> {
     }
     write!(
         out,
-        "intr 0\nctxt 0\nbtime {started}\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n\
+        "intr 0\nctxt {switches}\nbtime {started}\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n\
          softirq 0 0 0 0 0 0 0 0 0 0 0\n"
     )
     .expect(WRITES);
