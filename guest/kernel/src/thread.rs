@@ -124,9 +124,14 @@ impl Thread {
         sched::interrupt(self);
     }
 
+    /// Whether it was away from its virtual CPU since [`Thread::take_was_away`] was last asked.
+    pub fn was_away(&self) -> bool {
+        self.was_away.load(Ordering::Relaxed)
+    }
+
     /// Whether it was away from its virtual CPU since this was last asked.
     pub fn take_was_away(&self) -> bool {
-        self.was_away.load(Ordering::Relaxed) && self.was_away.swap(false, Ordering::Relaxed)
+        self.was_away() && self.was_away.swap(false, Ordering::Relaxed)
     }
 
     /// How often it went from running to waiting, and how often it had to make room for another.

@@ -199,38 +199,38 @@ fn let_others_run(mut happened: bool) {
 }
 
 /// What [`finish`] does when there is anything to do.
-fn look_after(context: &mut UserContext, leave: Leave, happened: bool) -> Leave {
-    let_others_run(happened);
+fn look_after(context: &mut UserContext, leave: Leave, mut happened: bool) -> Leave {
+    let mut leave = leave;
     let thread = thread::current();
-    if thread.is_killed() {
-        drop(thread);
-        threads::end();
-    }
-    if leave == Leave::Full {
-        // Another thread may have had the site patched from which this one came.
-        context.rip = patch::patched_address(context.rip);
-    }
-    if context.rip >= APP_END {
-        // The program is sent where no program can be: by a frame it made, or a handler.
-        signal::force(SignalInfo::from_kernel(number::SIGSEGV));
-        deliver(&thread, context);
-        if context.rip >= APP_END {
-            process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
+    loop {
+        let_others_run(happened);
+        if look_after_rseq(&thread, context) {
+            leave = Leave::Full;
         }
-        return Leave::Full;
-    }
-    if signal::has_work(&thread) || is_restart(context) {
-        deliver(&thread, context);
-        if context.rip >= APP_END {
-            process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
+        if thread.is_killed() {
+            drop(thread);
+            threads::end();
         }
-        look_after_rseq(&thread, context);
-        return Leave::Full;
-    }
-    if look_after_rseq(&thread, context) {
-        Leave::Full
-    } else {
-        leave
+        if leave == Leave::Full {
+            // Another thread may have had the site patched from which this one came.
+            context.rip = patch::patched_address(context.rip);
+        }
+        if context.rip >= APP_END {
+            // The program is sent where no program can be: by a frame it made, or a handler.
+            signal::force(SignalInfo::from_kernel(number::SIGSEGV));
+        }
+        if signal::has_work(&thread) || is_restart(context) {
+            deliver(&thread, context);
+            if context.rip >= APP_END {
+                process::end_by_signal(context, SignalInfo::from_kernel(number::SIGSEGV));
+            }
+            leave = Leave::Full;
+        }
+        if !thread.was_away() {
+            return leave;
+        }
+        // Others ran while a frame's pages were waited for.
+        happened = false;
     }
 }
 
@@ -242,7 +242,6 @@ fn look_after_rseq(thread: &Thread, context: &mut UserContext) -> bool {
         has_looked = true;
         if rseq::refresh(thread, context).is_err() {
             signal::force(SignalInfo::from_kernel(number::SIGSEGV));
-            deliver(thread, context);
         }
         // Its pages may have had to be waited for.
         let_others_run(false);
