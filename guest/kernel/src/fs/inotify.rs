@@ -334,9 +334,10 @@ pub(super) fn removed(parent: &Location, name: &[u8], victim: &Location) {
     if !victim.is_directory() {
         links_changed(victim.inode());
     }
+    // What nobody has open ends before its name is told of, as on Linux.
+    look_for_end(victim.inode());
     let mask = raw::IN_DELETE | directory_bit(victim.inode());
     deliver(parent.inode(), mask, 0, name, false);
-    look_for_end(victim.inode());
 }
 
 /// A name was moved: its old and its new place, what it stands for, and what it replaced.

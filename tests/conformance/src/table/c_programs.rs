@@ -71,6 +71,7 @@ const THREADED: &[&str] = &[
     "thread_signals",
     "threads",
     "unix_sockets",
+    "watches",
 ];
 
 /// Ways to end: the program's argument and nothing else decides. All end with another status
