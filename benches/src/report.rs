@@ -51,7 +51,7 @@ fn print_failures(row: &Row) {
     for (side, median) in &row.medians {
         if let Err(error) = median {
             let word = if side.is_peer() { "SKIPPED" } else { "FAILED" };
-            println!("{word} {} under {}: {error:#}", row.name, side.name());
+            println!("{word} {}: {error:#}", row.name);
         }
     }
 }
