@@ -29,8 +29,9 @@ pub(super) fn syscall_address() -> u64 {
 #[unsafe(naked)]
 unsafe extern "C" fn leave_full() -> ! {
     naked_asm!(
-        "mov gs:[{frame}], rsp",
+        // Also after what was pending was served: that may have been on another virtual CPU.
         "2:",
+        "mov gs:[{frame}], rsp",
         "cmp qword ptr gs:[{pending}], 0",
         // From here on a signal would be noticed too late: the comparison is done.
         ".globl husk_full_window",
