@@ -34,6 +34,8 @@ pub(crate) struct Case {
     pub(crate) fails: bool,
     pub(crate) compares: Compares,
     pub(crate) slow: bool,
+    /// It looks at the clock, and fails now and then where the host is busy.
+    pub(crate) about_time: bool,
     /// Virtual CPUs of the machine, where the engine has more than one.
     pub(crate) cpus: u32,
     pub(crate) timeout: Duration,
@@ -88,6 +90,7 @@ impl Case {
             fails: false,
             compares: USUAL,
             slow: false,
+            about_time: false,
             cpus: 1,
             timeout: USUAL_TIMEOUT,
         }
@@ -150,6 +153,12 @@ impl Case {
     /// What is left in the scratch folder differs from run to run.
     pub(crate) fn ignore_files(mut self) -> Self {
         self.compares.files = false;
+        self
+    }
+
+    /// Has an announced second try: what it tests is about time.
+    pub(crate) fn about_time(mut self) -> Self {
+        self.about_time = true;
         self
     }
 

@@ -308,7 +308,7 @@ fn own_tests() -> Vec<Case> {
         case.package = "libpython3.11-testsuite";
         case.file("run.py", Text(RUNNER)).ignore_files()
     };
-    let threaded = |module: &&str| case(module).cpus(2).slow();
+    let threaded = |module: &&str| case(module).cpus(2).about_time().slow();
     let plain = MODULES.iter().map(case);
     plain.chain(THREADED_MODULES.iter().map(threaded)).collect()
 }
