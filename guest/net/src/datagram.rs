@@ -56,6 +56,11 @@ impl Datagram {
         }
     }
 
+    /// Bytes that its queue takes.
+    pub(crate) const fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// The protocol whose ports it uses.
     pub(crate) const fn protocol(&self, is_v4: bool) -> u8 {
         match self.kind {

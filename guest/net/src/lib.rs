@@ -73,6 +73,7 @@ mod neighbour;
 mod packet;
 mod ports;
 mod reassembly;
+mod report;
 mod route;
 mod segments;
 mod seq;
@@ -95,6 +96,7 @@ pub use frame::{Gso, GsoKind, OutFrame, PartialChecksum, RxMeta};
 pub use interface::{
     Counters, Interface, InterfaceAddress, InterfaceConfig, InterfaceId, Mac, Offloads,
 };
+pub use report::Listed;
 pub use route::{Route, RouteOrigin};
 pub use socket::{
     DatagramInfo, Family, Handle, Kind, Message, Options, Readiness, Shutdown, TcpInfo, TcpState,

@@ -56,6 +56,15 @@ impl Stack {
         }
     }
 
+    /// What is sent to ourselves is received, too.
+    fn count_looped(&mut self, length: usize) {
+        self.count_sent(InterfaceId::LOOPBACK, length);
+        if let Some(link) = self.link_mut(InterfaceId::LOOPBACK) {
+            link.interface.counters.rx_frames += 1;
+            link.interface.counters.rx_bytes += length as u64;
+        }
+    }
+
     fn count_sent(&mut self, id: InterfaceId, length: usize) {
         if let Some(link) = self.link_mut(id) {
             link.interface.counters.tx_frames += 1;
@@ -140,7 +149,7 @@ impl Stack {
     /// Delivers one packet to ourselves; whether there was one.
     pub(crate) fn deliver_looped(&mut self) -> bool {
         if let Some((id, packet)) = self.looped.pop_front() {
-            self.count_sent(InterfaceId::LOOPBACK, packet.len());
+            self.count_looped(packet.len());
             self.input_looped(id, packet.as_slice());
             self.drop_packet(packet);
             return true;
@@ -188,7 +197,7 @@ impl Stack {
         };
         tcp.sent(&emission, self.now);
         let length = emission.segment.length;
-        self.count_sent(InterfaceId::LOOPBACK, length + 54);
+        self.count_looped(length + 54);
         let other = match self.connections.get(&tuple) {
             Some(Connection::Open(other)) if *other != handle => Some(*other),
             _ => None,

@@ -95,6 +95,12 @@ fn events_of(ready: &Readiness) -> Events {
 }
 
 impl InternetSocket {
+    /// The stack's name for it.
+    #[must_use]
+    pub const fn handle(&self) -> Handle {
+        self.handle
+    }
+
     /// A socket of a family (`AF_INET` or `AF_INET6`) and a kind.
     ///
     /// # Errors

@@ -102,6 +102,15 @@ impl UnixSocket {
         (one, other)
     }
 
+    /// Whether it waits for connections, whether it has one, and its name.
+    #[must_use]
+    pub fn listed(&self) -> (bool, bool, Vec<u8>) {
+        let state = self.state.lock();
+        let (listens, is_connected) = (state.backlog.is_some(), state.peer.is_some());
+        drop(state);
+        (listens, is_connected, self.name_bytes())
+    }
+
     fn name_bytes(&self) -> Vec<u8> {
         let state = self.state.lock();
         state.name.as_ref().map_or_else(Vec::new, Name::shown)

@@ -3,11 +3,13 @@
 //! * [`process`]: the process's own directory. [`memory`]: its maps.
 //! * [`task`]: what it says of single threads.
 //! * [`descriptors`]: `fd` and `fdinfo`.
+//! * [`network`]: sockets, interfaces and routes, for `net`.
 //! * [`system`]: the machine. [`cpu`]: its processor. [`sysctl`]: `/proc/sys`.
 
 mod cpu;
 mod descriptors;
 mod memory;
+mod network;
 mod process;
 mod sysctl;
 mod system;

@@ -103,7 +103,7 @@ fn writable(device: u64, text: fn() -> Vec<u8>, taker: fn(&[u8]) -> Result<()>) 
 pub(super) fn directory(device: u64) -> Tree {
     common(Tree::new(device))
         .with("task", task::Tasks::new(device, common(Tree::new(device))))
-        .directory("net", super::system::network)
+        .directory("net", super::network::fill)
 }
 
 fn common(tree: Tree) -> Tree {

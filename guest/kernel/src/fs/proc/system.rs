@@ -162,14 +162,3 @@ fn uptime() -> Vec<u8> {
 fn version() -> Vec<u8> {
     format!("Linux version {RELEASE} (husk) #1 SMP PREEMPT_DYNAMIC Husk\n").into_bytes()
 }
-
-/// `/proc/self/net`: nothing but the loopback device.
-pub(super) fn network(tree: Tree) -> Tree {
-    tree.fixed("if_inet6", "")
-        .fixed("route", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n")
-        .fixed("tcp", "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n")
-        .fixed("tcp6", "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n")
-        .fixed("udp", "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n")
-        .fixed("unix", "Num       RefCount Protocol Flags    Type St Inode Path\n")
-        .fixed("dev", "Inter-|   Receive                                                |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n")
-}
