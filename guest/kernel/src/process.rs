@@ -95,6 +95,8 @@ pub struct Process {
     pub program: Mutex<ProgramInfo>,
     /// Processor time of its threads, in nanoseconds, as far as it was counted.
     pub(crate) processor_time: AtomicU64,
+    /// What it has registered for barriers among its threads, as `membarrier` numbers it.
+    pub barriers: AtomicU32,
     /// How often threads that have ended were switched: see [`Process::switches`].
     pub(crate) ended_switches: Mutex<(u64, u64)>,
     /// The number that was given to a thread last.
@@ -141,6 +143,7 @@ impl Process {
             limits: Mutex::new(beginning.limits),
             program: Mutex::new(ProgramInfo::default()),
             processor_time: AtomicU64::new(0),
+            barriers: AtomicU32::new(0),
             ended_switches: Mutex::new((0, 0)),
             last_tid: AtomicU32::new(beginning.pid),
         }

@@ -1,6 +1,7 @@
 //! `execve`: another program in the same process.
 
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use guest_hal::fpu::FpuState;
 use guest_hal::report::{self, End};
@@ -114,6 +115,7 @@ fn replace(caller: &Caller, program: &Program, environment: &[Vec<u8>]) -> UserC
     *thread.clear_tid.lock() = LinearAddress(0);
     *thread.robust_list.lock() = LinearAddress(0);
     *thread.rseq.lock() = None;
+    process.barriers.store(0, Ordering::Relaxed);
     match exec::load(process, caller, program, environment) {
         Ok(loaded) => {
             platform().set_tls_base(0);

@@ -25,6 +25,7 @@ pub mod futex;
 pub mod inotify;
 pub mod ioctl;
 pub mod lock;
+pub mod membarrier;
 pub mod memory;
 pub mod mount;
 pub mod names;

@@ -34,7 +34,7 @@ pub fn pidfd_open(pid: i32, flags: Flags) -> Return {
     install(ProcessFile::open(flags.0), true)
 }
 
-fn check_process(pidfd: i32) -> Result<()> {
+pub(crate) fn check_process(pidfd: i32) -> Result<()> {
     let file = open_file(pidfd)?;
     let is_one = downcast::<ProcessFile>(&file).is_some();
     is_one.then_some(()).ok_or(Errno::EBADF)

@@ -14,7 +14,8 @@ use linux_raw_sys::{general as raw, prctl as raw_prctl};
 
 use crate::argument::Flags;
 use crate::dispatch::Registers;
-use crate::{Return, dispatch, names, time, trace};
+use crate::path::check_flags;
+use crate::{Return, dispatch, names, pidfd, time, trace};
 
 /// Build string of `uname`.
 pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Husk";
@@ -505,24 +506,36 @@ pub fn fork() -> Return {
     trace::unknown(57)
 }
 
+/// What `wait4` and `waitid` may be told beside for whom to wait.
+const WAIT_FLAGS: u32 = raw::WNOHANG | raw::__WNOTHREAD | raw::__WCLONE | raw::__WALL;
+/// What a child may have done.
+const WAIT_EVENTS: u32 = raw::WEXITED | raw::WSTOPPED | raw::WCONTINUED;
+
 /// `wait4`: there are no children.
-pub fn wait4(
-    _pid: i32,
-    _wstatus: LinearAddress,
-    _options: Flags,
-    _rusage: LinearAddress,
-) -> Return {
+pub fn wait4(_pid: i32, _wstatus: LinearAddress, options: Flags, _rusage: LinearAddress) -> Return {
+    check_flags(options, WAIT_FLAGS | raw::WUNTRACED | raw::WCONTINUED)?;
     Err(Errno::ECHILD)
 }
 
 /// `waitid`: there are no children.
 pub fn waitid(
-    _idtype: i32,
-    _id: u32,
+    idtype: u32,
+    id: i32,
     _infop: LinearAddress,
-    _options: Flags,
+    options: Flags,
     _rusage: LinearAddress,
 ) -> Return {
+    check_flags(options, WAIT_FLAGS | WAIT_EVENTS | raw::WNOWAIT)?;
+    if options.0 & WAIT_EVENTS == 0 {
+        return Err(Errno::EINVAL);
+    }
+    match idtype {
+        raw::P_ALL => {}
+        raw::P_PID if id > 0 => {}
+        raw::P_PGID if id >= 0 => {}
+        raw::P_PIDFD if id >= 0 => pidfd::check_process(id)?,
+        _ => return Err(Errno::EINVAL),
+    }
     Err(Errno::ECHILD)
 }
 

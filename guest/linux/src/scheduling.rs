@@ -8,7 +8,6 @@ use guest_kernel::sched::{self, PRIORITY_MAX, Policy};
 use guest_kernel::thread::{self, Thread};
 use guest_kernel::{Errno, Result, uaccess};
 
-use crate::argument::Flags;
 use crate::{Return, time};
 
 /// Bytes of a processor mask the kernel has.
@@ -195,20 +194,4 @@ pub fn getcpu(cpu: LinearAddress, node: LinearAddress) -> Return {
         }
     }
     Ok(0)
-}
-
-/// `membarrier`: interrupts every virtual CPU that runs the program, which is a barrier there.
-pub fn membarrier(cmd: i32, _flags: Flags, _cpu_id: i32) -> Return {
-    const SUPPORTED: i32 = 0x1ff;
-    match cmd {
-        0 => Ok(SUPPORTED as u64),
-        cmd if cmd & !SUPPORTED == 0 && cmd.count_ones() == 1 => {
-            // Registrations change nothing.
-            if cmd & (1 | 2 | 8 | 32 | 128) != 0 {
-                sched::interrupt_others()?;
-            }
-            Ok(0)
-        }
-        _ => Err(Errno::EINVAL),
-    }
 }

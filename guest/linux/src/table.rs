@@ -10,9 +10,9 @@ use guest_hal::LinearAddress;
 use crate::argument::{Argument, DirFd, Flags, Mode, PathAddress};
 use crate::socket::{message, options};
 use crate::{
-    Return, copy, descriptor, directory, epoll, event, file, futex, inotify, ioctl, lock, memory,
-    mount, path, pidfd, pipe, poll, process, rseq, scheduling, select, signals, socket, stat,
-    threads, time, xattr,
+    Return, copy, descriptor, directory, epoll, event, file, futex, inotify, ioctl, lock,
+    membarrier, memory, mount, path, pidfd, pipe, poll, process, rseq, scheduling, select, signals,
+    socket, stat, threads, time, xattr,
 };
 
 /// One row of the table.
@@ -297,7 +297,7 @@ system_calls! {
     233 epoll_ctl(epfd: i32, op: u32, fd: i32, event: LinearAddress) => epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: u32) => signals::tgkill;
     235 utimes(filename: PathAddress, times: LinearAddress) => stat::utimes;
-    247 waitid(idtype: i32, id: u32, infop: LinearAddress, options: Flags, rusage: LinearAddress) => process::waitid;
+    247 waitid(idtype: u32, id: i32, infop: LinearAddress, options: Flags, rusage: LinearAddress) => process::waitid;
     253 inotify_init() => inotify::inotify_init;
     254 inotify_add_watch(fd: i32, pathname: PathAddress, mask: Flags) => inotify::inotify_add_watch;
     255 inotify_rm_watch(fd: i32, wd: i32) => inotify::inotify_rm_watch;
@@ -349,7 +349,7 @@ system_calls! {
     316 renameat2(olddirfd: DirFd, oldpath: PathAddress, newdirfd: DirFd, newpath: PathAddress, flags: Flags) => path::renameat2;
     318 getrandom(buf: LinearAddress, count: u64, flags: Flags) => process::getrandom;
     319 memfd_create(name: LinearAddress, flags: Flags) => event::memfd_create;
-    324 membarrier(cmd: i32, flags: Flags, cpu_id: i32) => scheduling::membarrier;
+    324 membarrier(cmd: i32, flags: Flags, cpu_id: i32) => membarrier::membarrier;
     325 mlock2(addr: LinearAddress, length: u64, flags: Flags) => memory::mlock2;
     326 copy_file_range(fd_in: i32, off_in: LinearAddress, fd_out: i32, off_out: LinearAddress, len: u64, flags: Flags) => copy::copy_file_range;
     327 preadv2(fd: i32, iov: LinearAddress, iovcnt: u64, pos_l: i64, pos_h: u64, flags: Flags) => file::preadv2;

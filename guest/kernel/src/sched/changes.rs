@@ -79,6 +79,13 @@ pub fn inherit(maker: &Thread, thread: &Thread) {
     new.virtual_time = maker.virtual_time;
 }
 
+/// Has the thread that runs on a virtual CPU leave its restartable sequence.
+pub fn restart_sequence(vcpu: usize) {
+    if let Some(thread) = running(vcpu) {
+        thread.note_rseq();
+    }
+}
+
 /// How often to look whether an interrupt has been served.
 const LOOK: Nanos = Nanos(20_000);
 

@@ -23,7 +23,9 @@ use guest_hal::{Nanos, Ticket, platform, time};
 use crate::thread::Thread;
 use crate::wait::WaitQueue;
 use crate::{signal, thread};
-pub use changes::{inherit, interrupt_others, set_affinity, set_nice, set_policy};
+pub use changes::{
+    inherit, interrupt_others, restart_sequence, set_affinity, set_nice, set_policy,
+};
 pub(crate) use changes::{set_inherited, urgency};
 use scheduling::State;
 pub use scheduling::{PRIORITY_MAX, Policy, Said, Scheduling};

@@ -40,6 +40,7 @@ const OTHERS: &[&str] = &[
     "mprotect",
     "mremap",
     "open_flags",
+    "own_pidfd",
     "pipes",
     "poll",
     "rename",
@@ -58,12 +59,14 @@ const OTHERS: &[&str] = &[
 
 /// About threads: dynamic with one virtual CPU and with two, static with two.
 const THREADED: &[&str] = &[
+    "barriers",
     "epolls",
     "futexes",
     "inotify",
     "net_files",
     "owned_futexes",
     "pidfds",
+    "reuse_port",
     "rseqs",
     "schedules",
     "signal_files",
