@@ -118,10 +118,14 @@ fn patch_load(site: u64, number: u64) -> bool {
     if !is_load || matches!(prefix, 0x40..=0x4f | 0x66) || is_targeted(start + 1, site) {
         return false;
     }
-    let placed = install(start, |stub| {
-        stub.bytes(&before);
-        stub.enter_kernel(site + 2);
-    });
+    let placed = install(
+        start,
+        || still_is(site, start, &before),
+        |stub| {
+            stub.bytes(&before);
+            stub.enter_kernel(site + 2);
+        },
+    );
     if placed.is_some() {
         PATCHES.lock().kept.insert(site);
     }
@@ -139,15 +143,19 @@ fn patch_follower(context: &mut UserContext, site: u64, code: &[u8; 16]) -> bool
         return false;
     }
     let mut back = 0;
-    let placed = install(site, |stub| {
-        let end = stub.address() + 32;
-        stub.enter_kernel(end);
-        stub.fill_until(end - 2);
-        stub.bytes(&SYSCALL);
-        back = end;
-        stub.bytes(code.get(2..2 + length).unwrap_or_default());
-        stub.jump(follower + length as u64);
-    });
+    let placed = install(
+        site,
+        || still_is(site, site, code),
+        |stub| {
+            let end = stub.address() + 32;
+            stub.enter_kernel(end);
+            stub.fill_until(end - 2);
+            stub.bytes(&SYSCALL);
+            back = end;
+            stub.bytes(code.get(2..2 + length).unwrap_or_default());
+            stub.jump(follower + length as u64);
+        },
+    );
     if placed.is_none() {
         return false;
     }
@@ -182,7 +190,10 @@ fn patch_by_padding(site: u64) -> bool {
     let Some((place, distance)) = place else {
         return false;
     };
-    let placed = install(place, |stub| stub.enter_kernel(origin));
+    let behind = code.get((place - from) as usize..).unwrap_or_default();
+    let padding = behind.get(..JUMP).unwrap_or_default();
+    let unchanged = || still_is(site, site, &SYSCALL) && still_is(site, place, padding);
+    let placed = install(place, unchanged, |stub| stub.enter_kernel(origin));
     let memory = current().memory.lock();
     placed
         .and_then(|()| write_code(&memory, site, &[0xeb, distance.cast_unsigned()]))
@@ -310,10 +321,27 @@ impl Stub {
     }
 }
 
-/// Writes a stub near `site` and a jump to it at `site`; `None` when either
-/// cannot be done.
-fn install(site: u64, build: impl FnOnce(&mut Stub)) -> Option<()> {
+/// Whether code is still as it was read, and the site as it was: the pages around it may have had
+/// to be waited for, and meanwhile another thread may have had it patched.
+fn still_is(site: u64, at: u64, code: &[u8]) -> bool {
+    let mut now = [0; 16];
+    let now = now.get_mut(..code.len()).unwrap_or_default();
+    !PATCHES.lock().kept.contains(&site)
+        && uaccess::read(LinearAddress(at), now).is_ok()
+        && now == code
+}
+
+/// Writes a stub near `site` and a jump to it at `site`, if what was read there is `unchanged`;
+/// `None` when either cannot be done.
+fn install(
+    site: u64,
+    unchanged: impl FnOnce() -> bool,
+    build: impl FnOnce(&mut Stub),
+) -> Option<()> {
     let place = reserve(site)?;
+    if !unchanged() {
+        return None;
+    }
     let mut stub = Stub {
         start: place,
         code: [0; STUB_MAX as usize],
