@@ -176,7 +176,6 @@ int main(void)
     NUMBER(field(tids[0], 20));
     NUMBER(field(tids[0], 38));
     NUMBER(field(tids[0], 39));
-    NUMBER(field(tids[0], 14) + field(tids[0], 15));
     IS(field(tids[0], 22) >= field(pid, 22));
     TEXT(line(tids[0], "Name"));
     TEXT(line(tids[0], "State"));
