@@ -193,11 +193,11 @@ fn patch_by_padding(site: u64) -> bool {
     let behind = code.get((place - from) as usize..).unwrap_or_default();
     let padding = behind.get(..JUMP).unwrap_or_default();
     let unchanged = || still_is(site, site, &SYSCALL) && still_is(site, place, padding);
-    let placed = install(place, unchanged, |stub| stub.enter_kernel(origin));
-    let memory = current().memory.lock();
-    placed
-        .and_then(|()| write_code(&memory, site, &[0xeb, distance.cast_unsigned()]))
-        .is_some()
+    install(place, unchanged, |stub| {
+        stub.enter_kernel(origin);
+        stub.entered_from = Some((site, [0xeb, distance.cast_unsigned()]));
+    })
+    .is_some()
 }
 
 /// Where in `code` a jump can be put that is no instruction now and changes none.
@@ -284,6 +284,8 @@ struct Stub {
     start: u64,
     code: [u8; STUB_MAX as usize],
     length: usize,
+    /// A short jump to the jump to it, and where that goes.
+    entered_from: Option<(u64, [u8; 2])>,
 }
 
 impl Stub {
@@ -346,15 +348,21 @@ fn install(
         start: place,
         code: [0; STUB_MAX as usize],
         length: 0,
+        entered_from: None,
     };
     build(&mut stub);
     let distance = i32::try_from(place.wrapping_sub(site + JUMP as u64) as i64).ok()?;
-    let memory = current().memory.lock();
+    // Waiting for it would let others run after the look at the code: the next call tries again.
+    let memory = current().memory.try_lock()?;
     platform().stop_others();
     write_code(&memory, place, stub.code.get(..stub.length)?)?;
     let mut jump = [0xe9; JUMP];
     jump[1..].copy_from_slice(&distance.to_le_bytes());
-    write_code(&memory, site, &jump)
+    write_code(&memory, site, &jump)?;
+    match stub.entered_from {
+        Some((from, jump)) => write_code(&memory, from, &jump),
+        None => Some(()),
+    }
 }
 
 /// Room for a stub within reach of `site`.
@@ -470,6 +478,7 @@ mod tests {
             start: 0x1000,
             code: [0; STUB_MAX as usize],
             length: 0,
+            entered_from: None,
         };
         stub.enter_kernel(0x1020);
         assert!(stub.length <= 30);

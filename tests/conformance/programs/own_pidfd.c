@@ -61,6 +61,9 @@ int main(void)
     CALL(pidfd_send_signal(fd, SIGUSR1, NULL, 256));
     CALL(pidfd_send_signal(file, SIGUSR1, NULL, 0));
     CALL(pidfd_send_signal(999, SIGUSR1, NULL, 0));
+    int directory = open("/proc/self", O_DIRECTORY);
+    CALL(pidfd_send_signal(directory, SIGUSR1, NULL, 0));
+    CALL(pidfd_getfd(directory, file, 0));
     CALL(waitid(P_PIDFD, fd, &info, WEXITED));
     CALL(waitid(P_PIDFD, file, &info, WEXITED));
     CALL(waitid(P_PIDFD, 999, &info, WEXITED));

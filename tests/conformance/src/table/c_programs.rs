@@ -65,7 +65,6 @@ const THREADED: &[&str] = &[
     "inotify",
     "net_files",
     "owned_futexes",
-    "pidfds",
     "reuse_port",
     "rseqs",
     "schedules",
