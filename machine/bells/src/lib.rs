@@ -132,15 +132,20 @@ impl Bells {
     }
 
     /// Notes an event for a virtual CPU; wakes it if it sleeps, interrupts it if it runs.
+    ///
+    /// One that has not yet taken what was noted before is not interrupted again: it looks at
+    /// `pending` before it goes back to the program. So at most one interrupt is under way to
+    /// each, however fast the events come; a cell's signals would otherwise pile up on the stack
+    /// on which it serves them.
     fn notify(&self, number: usize, pending: u32) {
         let Some(vcpu) = self.vcpus.get(number) else {
             return;
         };
-        vcpu.pending.fetch_or(pending, Ordering::SeqCst);
+        let before = vcpu.pending.fetch_or(pending, Ordering::SeqCst);
         vcpu.event.fetch_add(1, Ordering::SeqCst);
         if vcpu.attention.load(Ordering::SeqCst) == ATTENTION_WAKE {
             self.attention.wake(number, &vcpu.event);
-        } else {
+        } else if before == 0 {
             self.attention.interrupt(number);
         }
     }
@@ -312,7 +317,72 @@ fn monotonic_nanos() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use guest_abi::vcpu::ATTENTION_NONE;
+
     use super::*;
+
+    /// Counts how often it was asked for.
+    #[derive(Debug, Default)]
+    struct Counts {
+        wakes: AtomicU32,
+        interrupts: AtomicU32,
+    }
+
+    impl Counts {
+        fn wakes_and_interrupts(&self) -> (u32, u32) {
+            let counts = [&self.wakes, &self.interrupts];
+            counts.map(|count| count.load(Ordering::SeqCst)).into()
+        }
+    }
+
+    impl Attention for Arc<Counts> {
+        fn wake(&self, _: usize, _: &AtomicU32) {
+            self.wakes.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn interrupt(&self, _: usize) {
+            self.interrupts.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn stop(&self) {}
+
+        fn go_on(&self) {}
+    }
+
+    #[test]
+    fn a_virtual_cpu_is_interrupted_once_until_it_took_what_happened() {
+        let length = layout::DEVICE_PAGES + layout::DEVICES_MAX as u64 * layout::PAGE_SIZE;
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(length).unwrap();
+        let memory = GuestMemory::new(file, length).unwrap();
+        let counts = Arc::new(Counts::default());
+        let bells = Bells::new(&memory, 1, Box::new(Arc::clone(&counts))).unwrap();
+        let vcpu = bells.first();
+
+        vcpu.attention.store(ATTENTION_INTERRUPT, Ordering::SeqCst);
+        (0..1000).for_each(|_| bells.complete(0));
+        assert_eq!(counts.wakes_and_interrupts(), (0, 1));
+        bells.post(2);
+        assert_eq!(counts.wakes_and_interrupts(), (0, 1));
+        let both = PENDING_DEVICE | PENDING_SIGNAL;
+        assert_eq!(vcpu.pending.swap(0, Ordering::SeqCst), both);
+        bells.complete(0);
+        assert_eq!(counts.wakes_and_interrupts(), (0, 2));
+
+        // One that sleeps is woken each time: it may have slept off without a look.
+        vcpu.attention.store(ATTENTION_WAKE, Ordering::SeqCst);
+        (0..3).for_each(|_| bells.complete(0));
+        assert_eq!(counts.wakes_and_interrupts(), (3, 2));
+        assert_eq!(vcpu.event.load(Ordering::SeqCst), 1005);
+
+        vcpu.attention.store(ATTENTION_NONE, Ordering::SeqCst);
+        vcpu.pending.store(0, Ordering::SeqCst);
+        bells.complete(0);
+        assert_eq!(counts.wakes_and_interrupts(), (3, 2));
+        assert_eq!(vcpu.device_event.load(Ordering::SeqCst), 1005);
+    }
 
     #[test]
     fn looking_grows_where_it_helps_and_stops_where_it_does_not() {
