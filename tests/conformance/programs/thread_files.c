@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 static char text[8192];
 
@@ -133,16 +134,25 @@ static void *worker(void *unused)
     return NULL;
 }
 
-static void *spin(void *stop)
+/* How many of two were switched against their will often enough. */
+static int satisfied;
+
+static void *spin(void *unused)
 {
+    struct rusage usage;
+    int counted = 0;
+    time_t end = time(NULL) + 20;
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(0, &one);
     sched_setaffinity(0, sizeof one, &one);
-    while (!*(volatile int *)stop)
-        ;
-    struct rusage usage;
-    getrusage(RUSAGE_THREAD, &usage);
+    do {
+        for (volatile int round = 0; round < 10000; round++)
+            ;
+        getrusage(RUSAGE_THREAD, &usage);
+        if (!counted && usage.ru_nivcsw > 3)
+            counted = __atomic_add_fetch(&satisfied, 1, __ATOMIC_SEQ_CST);
+    } while (__atomic_load_n(&satisfied, __ATOMIC_SEQ_CST) < 2 && time(NULL) < end);
     return (void *)usage.ru_nivcsw;
 }
 
@@ -207,12 +217,9 @@ int main(void)
     CALL(read(fd, bytes, sizeof bytes));
     NUMBER(entries("/proc/self/task"));
     /* Two on one processor are switched against their will. */
-    int stop = 0;
     void *switched;
-    pthread_create(&threads[0], NULL, spin, &stop);
-    pthread_create(&threads[1], NULL, spin, &stop);
-    usleep(200000);
-    stop = 1;
+    pthread_create(&threads[0], NULL, spin, NULL);
+    pthread_create(&threads[1], NULL, spin, NULL);
     pthread_join(threads[0], &switched);
     IS((long)switched > 3);
     pthread_join(threads[1], NULL);

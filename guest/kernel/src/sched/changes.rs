@@ -10,7 +10,8 @@ use super::{Policy, SCHEDULER, ask_for_turn, interrupt, running, vcpus};
 use crate::futex;
 use crate::thread::Thread;
 
-/// Changes how a thread is scheduled; one that is ready finds its new place in the queue.
+/// Changes how a thread is scheduled; one that is ready finds its new place in the queue, and one
+/// that runs comes to [`super::take_turns`].
 fn reconsider(thread: &Thread, change: &dyn Fn(&mut Scheduling)) {
     let mut scheduler = SCHEDULER.lock();
     let mut scheduling = thread.scheduling.lock();
@@ -20,6 +21,7 @@ fn reconsider(thread: &Thread, change: &dyn Fn(&mut Scheduling)) {
     let place = place.map(|(key, _)| *key);
     if let Some(ready) = place.and_then(|key| scheduler.ready.remove(&key)) {
         scheduler.enqueue(&ready, &mut scheduling);
+        scheduler.announce(&scheduling);
     }
     let state = scheduling.state;
     drop(scheduling);
@@ -65,7 +67,6 @@ pub(crate) fn set_inherited(thread: &Thread, inherited: u8) -> bool {
 /// Says on which virtual CPUs a thread may run; not on none.
 pub fn set_affinity(thread: &Thread, affinity: u64) {
     reconsider(thread, &|scheduling| scheduling.affinity = affinity);
-    SCHEDULER.lock().nudge(platform().vcpu());
 }
 
 /// A new thread is scheduled as its maker is.

@@ -182,21 +182,7 @@ fn make_ready(thread: &Arc<Thread>) {
     let floor = scheduler.virtual_time.saturating_sub(SLICE.0);
     scheduling.virtual_time = scheduling.virtual_time.max(floor);
     scheduler.enqueue(thread, &mut scheduling);
-    let here = platform().vcpu();
-    let place = scheduler.place(&scheduling);
-    // One that is not in a hurry waits until a slice is over: here, if it may run here.
-    let may = |vcpu: &usize| scheduling.affinity & 1 << *vcpu != 0;
-    let patient = Some(here).filter(may).or_else(|| (0..vcpus()).find(may));
-    drop(scheduling);
-    let Some(vcpu) = place.or(patient) else {
-        return;
-    };
-    scheduler.vcpu(vcpu).reschedule |= place.is_some();
-    drop(scheduler);
-    ask_for_turn(vcpu);
-    if vcpu != here {
-        platform().interrupt(vcpu);
-    }
+    scheduler.announce(&scheduling);
 }
 
 /// How many events a thread had; for [`park`].
@@ -431,10 +417,11 @@ pub fn take_turns() {
         thread.process.add_processor_time(ran);
         scheduling.switches.1 += 1;
         scheduler.enqueue(&thread, &mut scheduling);
-        drop(scheduling);
         if !is_allowed {
-            scheduler.nudge(vcpu);
+            // Not here, so the caller's own lock is not asked for.
+            scheduler.announce(&scheduling);
         }
+        drop(scheduling);
         drop(scheduler);
         run_another();
         return;
@@ -448,21 +435,33 @@ pub fn take_turns() {
 }
 
 impl Scheduler {
-    /// Wakes the other virtual CPUs that idle: one of them may run what this one may not.
-    fn nudge(&mut self, here: usize) {
-        for vcpu in (0..vcpus()).filter(|vcpu| *vcpu != here) {
-            if self.vcpu(vcpu).is_idle {
-                platform().interrupt(vcpu);
-            }
+    /// Tells the virtual CPU that is to run a thread that was made ready: at once if it is better
+    /// than what runs there, otherwise when a slice is over, of which it may not have thought.
+    fn announce(&mut self, scheduling: &Scheduling) {
+        let here = platform().vcpu();
+        let place = self.place(scheduling);
+        let may = |vcpu: &usize| scheduling.affinity & 1 << *vcpu != 0;
+        let patient = Some(here).filter(may).or_else(|| (0..vcpus()).find(may));
+        let Some(vcpu) = place.or(patient) else {
+            return;
+        };
+        self.vcpu(vcpu).reschedule |= place.is_some();
+        ask_for_turn(vcpu);
+        if vcpu != here {
+            platform().interrupt(vcpu);
         }
     }
 
     /// When the thread that runs here must be interrupted.
     fn interruption(&self, vcpu: usize) -> Option<Nanos> {
         let thread = self.vcpus.get(vcpu)?.running.as_ref()?;
-        let slice = self
-            .has_ready(vcpu)
-            .then(|| thread.scheduling.lock().slice_end);
+        // One that runs until it waits has no slice: an interrupt for one that is over would
+        // come at once, each time anew, and the thread would never get back to the program.
+        let slice = {
+            let scheduling = thread.scheduling.lock();
+            let ends = scheduling.policy != Policy::Fifo && self.has_ready(vcpu);
+            ends.then_some(scheduling.slice_end)
+        };
         let somebody_idles = self.vcpus.iter().any(|vcpu| vcpu.is_idle);
         let waits = self.deadlines.first().map(|(deadline, _)| *deadline);
         let waits = waits.filter(|_| !somebody_idles);
