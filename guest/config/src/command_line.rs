@@ -5,20 +5,26 @@
 //! * `NAME=VALUE`: the environment. Names with a dot are options instead; those that are not
 //!   listed here are someone else's (as `virtio_mmio.device=`) and left alone.
 //!   `husk.workdir=DIR`, `husk.hostname=NAME`, `husk.trace`,
-//!   `husk.volume=TAG:PATH[:ro]` (a file system of the machine, by its tag).
+//!   `husk.volume=TAG:PATH[:ro]` (a file system of the machine, by its tag),
+//!   `husk.net=dhcp` (if there is a network device; so it is by default), `husk.net=none`,
+//!   `husk.net=ADDRESS/PREFIX[,ROUTER]` (IPv4), `husk.dns=ADDRESS` (any number of times).
 //! * the program, and its arguments.
 //!
 //! `virtio_mmio.device=PLACE` may stand anywhere: monitors append it, whatever comes before.
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
-use crate::{MachineConfig, MountConfig};
+use crate::{MachineConfig, MountConfig, NetworkConfig};
 
 /// Device number of the standard streams.
 pub const CONSOLE: u32 = 0;
 /// Device number of the root; volumes follow.
 pub const ROOT: u32 = 1;
+
+/// Device number of the network: the last, whatever there is else.
+pub const NETWORK: u32 = u32::MAX;
 
 /// What a monitor appends for each device that cannot be looked for.
 const DEVICE: &[u8] = b"virtio_mmio.device=";
@@ -53,6 +59,11 @@ impl MachineConfig {
             size_limit: (u64::MAX, u64::MAX),
             console_device: CONSOLE,
             streams: [CHARACTER_DEVICE; 3],
+            network: Some(NetworkConfig {
+                device: NETWORK,
+                asks: true,
+                ..NetworkConfig::default()
+            }),
             ..Self::default()
         };
         config.mounts.push(MountConfig {
@@ -83,6 +94,8 @@ impl MachineConfig {
             (b"husk.workdir", Some(value)) => self.working_directory = value.to_vec(),
             (b"husk.hostname", Some(value)) => self.hostname = text(value),
             (b"husk.volume", Some(value)) => self.add_volume(value),
+            (b"husk.net", Some(value)) => self.set_network(value),
+            (b"husk.dns", Some(value)) => self.add_resolver(value),
             (name, Some(_)) if is_foreign(name) => {}
             (name, Some(_)) if is_variable(name) => self.environment.push(word.to_vec()),
             _ => return false,
@@ -102,6 +115,21 @@ impl MachineConfig {
         });
     }
 
+    /// What is not understood is no place, and then a server is asked.
+    fn set_network(&mut self, value: &[u8]) {
+        if value == b"none" {
+            self.network = None;
+        } else if let (Some(network), Some(place)) = (&mut self.network, place(value)) {
+            (network.asks, network.ipv4) = (false, Some(place));
+        }
+    }
+
+    fn add_resolver(&mut self, value: &[u8]) {
+        if let (Some(network), Some(address)) = (&mut self.network, address(value)) {
+            network.resolvers.push(address);
+        }
+    }
+
     fn add_default(&mut self, variable: &[u8]) {
         let (name, _) = split(variable, b'=');
         let is_set = self
@@ -112,6 +140,20 @@ impl MachineConfig {
             self.environment.push(variable.to_vec());
         }
     }
+}
+
+fn address(value: &[u8]) -> Option<[u8; 4]> {
+    let address = core::str::from_utf8(value).ok()?.parse::<Ipv4Addr>();
+    Some(address.ok()?.octets())
+}
+
+/// Address, length of its prefix, and router; without one, the address itself, which leads nowhere.
+fn place(value: &[u8]) -> Option<([u8; 4], u8, [u8; 4])> {
+    let (own, router) = split(value, b',');
+    let (own, prefix) = split(own, b'/');
+    let prefix = core::str::from_utf8(prefix?).ok()?.parse::<u8>().ok()?;
+    let own = address(own).filter(|_| prefix <= 32)?;
+    Some((own, prefix, router.map_or(Some(own), address)?))
 }
 
 /// A word's parts before and after the first `separator`.
@@ -194,6 +236,33 @@ mod tests {
         let config = MachineConfig::from_command_line(b"HOME=/ X=1 p");
         let has = |variable: &[u8]| config.environment.iter().any(|other| other == variable);
         assert!(has(b"HOME=/") && has(b"X=1") && has(PATH) && !has(HOME));
+    }
+
+    #[test]
+    fn the_network_asks_unless_it_is_told() {
+        let network = |line: &[u8]| MachineConfig::from_command_line(line).network;
+        let asks = NetworkConfig {
+            device: NETWORK,
+            asks: true,
+            ..NetworkConfig::default()
+        };
+        for line in [
+            "p",
+            "husk.net=dhcp p",
+            "husk.net=10.0.0.1 p",
+            "husk.net=1.2.3.4/33 p",
+        ] {
+            assert_eq!(network(line.as_bytes()), Some(asks.clone()), "{line}");
+        }
+        assert_eq!(network(b"husk.net=none husk.dns=1.1.1.1 p"), None);
+        let told = network(b"husk.net=10.0.2.15/24,10.0.2.2 husk.dns=10.0.2.3 husk.dns=x p");
+        let told = told.unwrap();
+        assert!(!told.asks);
+        assert_eq!(told.ipv4, Some(([10, 0, 2, 15], 24, [10, 0, 2, 2])));
+        assert_eq!(told.resolvers, [[10, 0, 2, 3]]);
+        let alone = network(b"husk.net=10.0.2.15/24 p").unwrap();
+        assert_eq!(alone.ipv4, Some(([10, 0, 2, 15], 24, [10, 0, 2, 15])));
+        assert_eq!(network(b"husk.net=10.0.2.15/24,x p"), Some(asks));
     }
 
     #[test]

@@ -1,11 +1,19 @@
-//! The virtio network device (virtio 1.2, 5.1), with the first pair of queues.
+//! The virtio network device (virtio 1.2, 5.1).
+//!
+//! It has a pair of queues for each virtual CPU, if it offers so many and a control queue by which
+//! to say so. Frames of one flow stay in one queue, so that none overtakes another; from which queue a
+//! frame comes is the device's choice, which follows the queue that its flow was sent on (5.1.6.5.5).
+//! A device that merges gets buffers of one page, any other some that hold the longest frame.
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use guest_hal::Nanos;
 use guest_hal::sync::Mutex;
-use guest_hal::virtio::{self, Device, PacketReceiver, PacketSender};
+use guest_hal::virtio::{
+    self, Device, EVENT_INDEX, PacketReceiver, PacketSender, RequestQueue, SetUp, Source, Target,
+};
 use guest_kernel::net::network::Link;
 use guest_kernel::{Errno, Result, random};
 use guest_net::{Gso, GsoKind, InterfaceConfig, Mac, Offloads, OutFrame, PartialChecksum, RxMeta};
@@ -18,7 +26,21 @@ const GUEST_TSO4: u64 = 1 << 7;
 const GUEST_TSO6: u64 = 1 << 8;
 const HOST_TSO4: u64 = 1 << 11;
 const HOST_TSO6: u64 = 1 << 12;
-const WANTED: u64 = CSUM | GUEST_CSUM | MTU | MAC | GUEST_TSO4 | GUEST_TSO6 | HOST_TSO4 | HOST_TSO6;
+const MERGEABLE: u64 = 1 << 15;
+const CONTROL: u64 = 1 << 17;
+const MULTI_QUEUE: u64 = 1 << 22;
+const WANTED: u64 = CSUM
+    | GUEST_CSUM
+    | MTU
+    | MAC
+    | GUEST_TSO4
+    | GUEST_TSO6
+    | HOST_TSO4
+    | HOST_TSO6
+    | MERGEABLE
+    | CONTROL
+    | MULTI_QUEUE
+    | EVENT_INDEX;
 
 /// Bytes of `struct virtio_net_hdr` (virtio 1.2, 5.1.6).
 const HEADER: usize = 12;
@@ -33,45 +55,61 @@ const GSO_TCP4: u8 = 1;
 const GSO_TCP6: u8 = 4;
 /// An explicit congestion notification goes with it.
 const GSO_ECN: u8 = 0x80;
+/// Where the header has the number of buffers that were merged.
+const BUFFERS_OFFSET: usize = 10;
 /// Packets under way in each direction.
 const PACKETS: usize = 48;
+/// Pages that packets come in, where they are merged.
+const PAGES: usize = 128;
+/// The command that says how many pairs are used (5.1.6.5.6), and its answer when that is so.
+const COMMAND_PAIRS: [u8; 2] = [4, 0];
+const OK: u8 = 0;
 /// The usual length of packets.
 const MTU_USUAL: u16 = 1500;
-/// Where the configuration has the MTU.
+/// Where the configuration has the greatest number of pairs, and the MTU.
+const PAIRS_OFFSET: usize = 8;
 const MTU_OFFSET: usize = 10;
+/// Where a frame has the type of what it carries.
+const TYPE: core::ops::Range<usize> = 12..14;
+/// Where it has addresses and ports, behind IP headers without options.
+const FLOW_V4: core::ops::Range<usize> = 26..38;
+const FLOW_V6: core::ops::Range<usize> = 22..58;
 
 /// A device.
 #[derive(Debug)]
 pub struct NetDevice {
     configuration: InterfaceConfig,
+    /// Not empty.
+    pairs: Vec<Pair>,
+}
+
+/// A queue for each direction.
+#[derive(Debug)]
+struct Pair {
     receiver: Mutex<PacketReceiver>,
     sender: Mutex<PacketSender>,
 }
 
-/// Sets the device of a shared page up; its interface is called `name`.
+/// Sets the device of a shared page up, or where there is none the next one on the buses; its
+/// interface is called `name`.
 ///
 /// # Errors
 /// `ENODEV` when there is none, or it does not behave.
 pub fn open(number: u32, name: &str) -> Result<Arc<dyn Link>> {
-    let device = virtio::numbered(number).filter(|device| device.id() == virtio::ID_NET);
-    set_up(device.ok_or(Errno::ENODEV)?, name)
-}
-
-/// Finds the next device on the buses and sets it up.
-///
-/// # Errors
-/// `ENODEV` when there is none, or it does not behave.
-pub fn open_next(name: &str) -> Result<Arc<dyn Link>> {
-    let device = virtio::find(virtio::ID_NET, &|_| true);
+    let page = virtio::numbered(number);
+    let device = page.or_else(|| virtio::find(virtio::ID_NET, &|_| true));
+    let device = device.filter(|device| device.id() == virtio::ID_NET);
     set_up(device.ok_or(Errno::ENODEV)?, name)
 }
 
 fn set_up(device: Device, name: &str) -> Result<Arc<dyn Link>> {
-    let (mut mac, mut mtu) = ([0; 6], [0; 2]);
+    let (mut mac, mut mtu, mut most) = ([0; 6], [0; 2], [0; 2]);
     let has_mac = device.configuration(0, &mut mac).is_ok() && mac != [0; 6];
     let has_mtu = device.configuration(MTU_OFFSET, &mut mtu).is_ok();
-    let opened = device.open(WANTED, 2).map_err(|_| Errno::ENODEV)?;
-    let has = |feature| opened.features & feature != 0;
+    let has_pairs = device.configuration(PAIRS_OFFSET, &mut most).is_ok();
+    let mut setup = device.begin(WANTED).map_err(|_| Errno::ENODEV)?;
+    let features = setup.features();
+    let has = |feature| features & feature != 0;
     if !has(MAC) || !has_mac {
         random::fill(&mut mac);
         // Locally administered, one station.
@@ -82,22 +120,33 @@ fn set_up(device: Device, name: &str) -> Result<Arc<dyn Link>> {
     } else {
         MTU_USUAL
     };
-    let large = has(GUEST_TSO4) || has(GUEST_TSO6);
-    let received = if large { PACKET_MAX } else { usize::from(mtu) };
-    let sends_large = has(HOST_TSO4) || has(HOST_TSO6);
-    let sent = if sends_large {
-        PACKET_MAX
-    } else {
-        usize::from(mtu)
-    };
+    let several = has(MULTI_QUEUE) && has(CONTROL) && has_pairs;
+    let most = if several { u16::from_le_bytes(most) } else { 1 };
+    let wanted = guest_hal::boot::info()
+        .vcpus
+        .clamp(1, u32::from(most.max(1))) as u16;
+    let mut pairs = (0..wanted)
+        .map(|number| Pair::new(&mut setup, number, mtu))
+        .collect::<Result<Vec<_>>>()?;
+    // Behind all the pairs that there could be.
+    let control = (wanted > 1).then(|| setup.requests(2 * most));
+    let control = control.transpose().map_err(|_| Errno::ENODEV)?;
+    setup.finish();
+    if let Some(control) = control
+        && !use_pairs(&mut control.into(), wanted)
+    {
+        // It goes on with the first.
+        pairs.truncate(1);
+    }
+    for pair in &pairs {
+        pair.receiver.lock().start();
+    }
     let offloads = Offloads {
         tx_checksum: has(CSUM),
         tso_v4: has(CSUM) && has(HOST_TSO4),
         tso_v6: has(CSUM) && has(HOST_TSO6),
         tso_max: 0,
     };
-    let [receive, send] = <[_; 2]>::try_from(opened.queues).map_err(|_| Errno::ENODEV)?;
-    let receiver = PacketReceiver::new(receive, PACKETS, HEADER + ETHERNET + received);
     Ok(Arc::new(NetDevice {
         configuration: InterfaceConfig {
             name: String::from(name),
@@ -106,9 +155,52 @@ fn set_up(device: Device, name: &str) -> Result<Arc<dyn Link>> {
             offloads,
             accept_advertisements: true,
         },
-        receiver: Mutex::new(receiver.map_err(|_| Errno::ENODEV)?),
-        sender: Mutex::new(PacketSender::new(send, PACKETS, HEADER + ETHERNET + sent)),
+        pairs,
     }))
+}
+
+/// Has the device use so many pairs; whether it does.
+fn use_pairs(control: &mut RequestQueue, count: u16) -> bool {
+    let (count, mut answer) = (count.to_le_bytes(), [!OK]);
+    let send = [Source::Bytes(&COMMAND_PAIRS), Source::Bytes(&count)];
+    let called = control.call(&send, &mut [Target::Bytes(&mut answer)], &mut || {});
+    called.is_ok() && answer == [OK]
+}
+
+impl Pair {
+    fn new(setup: &mut SetUp, number: u16, mtu: u16) -> Result<Self> {
+        let has = |features| setup.features() & features != 0;
+        let longest = |large| if large { PACKET_MAX } else { usize::from(mtu) };
+        let received = HEADER + ETHERNET + longest(has(GUEST_TSO4 | GUEST_TSO6));
+        let sent = HEADER + ETHERNET + longest(has(HOST_TSO4 | HOST_TSO6));
+        let merges = has(MERGEABLE);
+        let mut queue = |index| setup.packets(index).map_err(|_| Errno::ENODEV);
+        let (receive, send) = (queue(2 * number)?, queue(2 * number + 1)?);
+        let receiver = if merges {
+            PacketReceiver::merging(receive, PAGES, BUFFERS_OFFSET)
+        } else {
+            PacketReceiver::new(receive, PACKETS, received)
+        };
+        let sender = PacketSender::new(send, PACKETS, sent);
+        Ok(Self {
+            receiver: Mutex::new(receiver.map_err(|_| Errno::ENODEV)?),
+            sender: Mutex::new(sender.map_err(|_| Errno::ENODEV)?),
+        })
+    }
+}
+
+/// A number that frames of one flow have in common.
+fn flow(header: &[u8]) -> usize {
+    let range = match header.get(TYPE) {
+        Some([0x08, 0x00]) => FLOW_V4,
+        Some([0x86, 0xdd]) => FLOW_V6,
+        _ => 0..0,
+    };
+    let bytes = header.get(range).unwrap_or_default();
+    // FNV-1a; who sends has no interest in a poor spread.
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    let hash = bytes.iter().fold(0x811c_9dc5, mix);
+    (hash >> 16 ^ hash) as usize
 }
 
 /// What the header of a received packet says, and the frame.
@@ -167,6 +259,16 @@ fn header(frame: &OutFrame<'_>) -> [u8; HEADER] {
     header
 }
 
+impl NetDevice {
+    /// The pair that frames of a flow are sent on.
+    fn pair_for(&self, header: &[u8]) -> Option<&Pair> {
+        match &*self.pairs {
+            [only] => Some(only),
+            pairs => pairs.get(flow(header) % pairs.len().max(1)),
+        }
+    }
+}
+
 impl Link for NetDevice {
     fn configuration(&self) -> InterfaceConfig {
         self.configuration.clone()
@@ -178,8 +280,10 @@ impl Link for NetDevice {
                 take(frame, &meta);
             }
         };
-        // A device that is broken says nothing any more.
-        let _ = self.receiver.lock().receive(&mut give);
+        for pair in &self.pairs {
+            // A device that is broken says nothing any more.
+            let _ = pair.receiver.lock().receive(&mut give);
+        }
     }
 
     fn send(&self, frame: &OutFrame<'_>) -> bool {
@@ -191,11 +295,14 @@ impl Link for NetDevice {
             HEADER + frame.copy_to(rest)
         };
         // What a broken device does not take is lost, as on a wire.
-        self.sender.lock().send(&mut fill).unwrap_or(true)
+        let pair = self.pair_for(frame.header);
+        pair.is_none_or(|pair| pair.sender.lock().send(&mut fill).unwrap_or(true))
     }
 
     fn flush(&self) {
-        self.sender.lock().flush();
+        for pair in &self.pairs {
+            pair.sender.lock().flush();
+        }
     }
 
     fn is_up(&self) -> bool {
@@ -203,7 +310,11 @@ impl Link for NetDevice {
     }
 
     fn look_again(&self) -> Option<Nanos> {
-        self.receiver.lock().look_again()
+        let looks = self
+            .pairs
+            .iter()
+            .map(|pair| pair.receiver.lock().look_again());
+        looks.flatten().min()
     }
 }
 
@@ -226,6 +337,27 @@ mod tests {
             }),
         };
         assert_eq!(header(&frame), [1, 1, 54, 0, 0xb4, 5, 34, 0, 16, 0, 0, 0]);
+    }
+
+    #[test]
+    fn frames_of_a_flow_have_a_number_in_common() {
+        let frame = |kind: [u8; 2], port: u8, sequence: u8| {
+            let mut header = [7; 74];
+            header[TYPE].copy_from_slice(&kind);
+            header[if kind == [8, 0] { 37 } else { 57 }] = port;
+            header[60] = sequence;
+            header[if kind == [8, 0] { 38 } else { 58 }] = sequence;
+            flow(&header)
+        };
+        for kind in [[0x08, 0], [0x86, 0xdd]] {
+            assert_eq!(frame(kind, 1, 1), frame(kind, 1, 2));
+            let queues: Vec<_> = (0..16).map(|port| frame(kind, port, 0) % 2).collect();
+            assert!(
+                (4..12).contains(&queues.iter().sum::<usize>()),
+                "{queues:?}"
+            );
+        }
+        assert_eq!(flow(&[]), frame([0x08, 6], 1, 1));
     }
 
     #[test]

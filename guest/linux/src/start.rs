@@ -26,6 +26,8 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 
 /// Starts the machine's program; `open` gives the device of a number.
 pub fn start(config: &MachineConfig, open: &mut dyn FnMut(u32) -> Result<Arc<dyn Transport>>) -> ! {
+    // A server that gives addresses is told.
+    process::set_host_name(config.hostname.clone().into_bytes());
     let (fs, files) = match guest_kernel::fs::boot(config, open) {
         Ok(ready) => ready,
         Err(errno) => {
@@ -40,7 +42,6 @@ pub fn start(config: &MachineConfig, open: &mut dyn FnMut(u32) -> Result<Arc<dyn
         }
     };
     let process = process::set_current(first_process(config, fs, files));
-    process::set_host_name(config.hostname.clone().into_bytes());
     if config.trace {
         dispatch::start_tracing();
     }

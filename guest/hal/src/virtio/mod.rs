@@ -6,9 +6,9 @@
 //! * [`pci`]: as a function of the PCI bus (virtio 1.2, 4.1), found by looking;
 //! * [`mmio`]: by registers (virtio 1.2, 4.2) at a place that the monitor tells.
 //!
-//! [`wire`] sets up, the same way for all; [`queue`] sends and waits, [`packets`] does not wait; [`buffer`] and [`memory`]
-//! give the device addresses. Whatever a device says of itself is checked: one that is odd is
-//! not found, or cannot be opened.
+//! [`wire`] sets up, the same way for all; [`queue`] sends and waits, [`packets`] does not wait and
+//! keeps its [`ring`] itself; [`buffer`] and [`memory`] give the device addresses. Whatever a
+//! device says of itself is checked: one that is odd is not found, or cannot be opened.
 
 mod buffer;
 mod memory;
@@ -17,25 +17,29 @@ mod packets;
 mod page;
 mod pci;
 mod queue;
+mod ring;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use buffer::{Source, Target};
 #[cfg(kernel_build)]
 pub(crate) use mmio::acknowledge;
 pub use mmio::announce;
-pub use packets::{PacketReceiver, PacketSender};
+pub use packets::{PacketQueue, PacketReceiver, PacketSender};
 pub use queue::{Queue, ReceiveQueue, RequestQueue};
 
 use alloc::vec::Vec;
 use core::fmt;
 
 use guest_abi::device;
+use virtio_drivers::transport::Transport as _;
 
 use crate::platform::lower;
 use mmio::MmioTransport;
 use page::PageTransport;
 use pci::PciTransport;
-use wire::{Wire, set_up};
+use wire::Wire;
 
 /// A device page has no more queues than this.
 pub const QUEUES_MAX: usize = device::QUEUES_MAX;
@@ -45,6 +49,10 @@ pub const ID_NET: u32 = 1;
 pub const ID_CONSOLE: u32 = 3;
 /// The number of file system devices (virtio 1.2, 5.11).
 pub const ID_FS: u32 = device::DEVICE_ID_FS;
+
+/// `VIRTIO_F_EVENT_IDX`: each side says from which buffer on it wants to be told (virtio 1.2,
+/// 2.7.7.1 and 2.7.10). A driver that wants it gets it for all its queues.
+pub const EVENT_INDEX: u64 = 1 << 29;
 
 /// The device did not behave as virtio asks, or is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +65,17 @@ enum Kind {
     Page(PageTransport),
     Pci(PciTransport),
     Mmio(MmioTransport),
+}
+
+/// The same for a device however it is reached.
+macro_rules! each {
+    ($kind:expr, $wire:ident => $what:expr) => {
+        match $kind {
+            Kind::Page($wire) => $what,
+            Kind::Pci($wire) => $what,
+            Kind::Mmio($wire) => $what,
+        }
+    };
 }
 
 impl fmt::Debug for Device {
@@ -72,6 +91,14 @@ pub struct Opened {
     pub features: u64,
     /// As many queues as were asked for, ready for use.
     pub queues: Vec<Queue>,
+}
+
+/// A device that is being set up: features are agreed, queues are to be made. Until
+/// [`SetUp::finish`] it does nothing; one that is dropped before is told that it failed.
+#[derive(Debug)]
+pub struct SetUp {
+    device: Option<Device>,
+    features: u64,
 }
 
 /// The device of a shared page.
@@ -103,11 +130,7 @@ impl Device {
     /// Its number in the standard.
     #[must_use]
     pub fn id(&self) -> u32 {
-        match &self.0 {
-            Kind::Page(wire) => wire.id(),
-            Kind::Pci(wire) => wire.id(),
-            Kind::Mmio(wire) => wire.id(),
-        }
+        each!(&self.0, wire => wire.id())
     }
 
     /// Reads of its configuration, little-endian bytes.
@@ -115,30 +138,81 @@ impl Device {
     /// # Errors
     /// When it has no such bytes.
     pub fn configuration(&self, offset: usize, into: &mut [u8]) -> Result<(), DeviceError> {
-        let read = match &self.0 {
-            Kind::Page(wire) => wire.configuration(offset, into),
-            Kind::Pci(wire) => wire.configuration(offset, into),
-            Kind::Mmio(wire) => wire.configuration(offset, into),
-        };
+        let read = each!(&self.0, wire => wire.configuration(offset, into));
         read.ok_or(DeviceError)
     }
 
-    /// Sets it up with its first `count` queues and those of the `wanted` features it has.
+    /// Sets it up with its first `count` queues, for requests, and those of the `wanted` features
+    /// it has.
     ///
     /// # Errors
     /// When it does not offer so many queues, or does not behave.
     pub fn open(self, wanted: u64, count: u16) -> Result<Opened, DeviceError> {
-        let (features, queues) = match self.0 {
-            Kind::Page(mut wire) => set_up(&mut wire, wanted, count),
-            Kind::Pci(mut wire) => {
-                wire.prepare();
-                set_up(&mut wire, wanted, count)
-            }
-            Kind::Mmio(mut wire) => {
-                wire.prepare();
-                set_up(&mut wire, wanted, count)
-            }
-        }?;
-        Ok(Opened { features, queues })
+        let mut setup = self.begin(wanted)?;
+        let queues = (0..count).map(|index| setup.requests(index));
+        let queues = queues.collect::<Result<_, _>>()?;
+        Ok(Opened {
+            features: setup.finish(),
+            queues,
+        })
+    }
+
+    /// Begins to set it up, with those of the `wanted` features it has.
+    ///
+    /// # Errors
+    /// When it does not behave.
+    pub fn begin(mut self, wanted: u64) -> Result<SetUp, DeviceError> {
+        match &mut self.0 {
+            Kind::Page(_) => {}
+            Kind::Pci(wire) => wire.prepare(),
+            Kind::Mmio(wire) => wire.prepare(),
+        }
+        let features = each!(&mut self.0, wire => wire::begin(wire, wanted))?;
+        Ok(SetUp {
+            device: Some(self),
+            features,
+        })
+    }
+}
+
+impl SetUp {
+    /// Which of the wanted features the device has.
+    #[must_use]
+    pub const fn features(&self) -> u64 {
+        self.features
+    }
+
+    /// Makes a queue for requests.
+    ///
+    /// # Errors
+    /// When the device has no such queue, or it is in use.
+    pub fn requests(&mut self, index: u16) -> Result<Queue, DeviceError> {
+        let device = self.device.as_mut().ok_or(DeviceError)?;
+        each!(&mut device.0, wire => wire::requests(wire, self.features, index))
+    }
+
+    /// Makes a queue for packets.
+    ///
+    /// # Errors
+    /// When the device has no such queue, or it is in use.
+    pub fn packets(&mut self, index: u16) -> Result<PacketQueue, DeviceError> {
+        let device = self.device.as_mut().ok_or(DeviceError)?;
+        each!(&mut device.0, wire => wire::packets(wire, self.features, index))
+    }
+
+    /// Lets the device work; the features it works with.
+    pub fn finish(mut self) -> u64 {
+        if let Some(mut device) = self.device.take() {
+            each!(&mut device.0, wire => wire.finish_init());
+        }
+        self.features
+    }
+}
+
+impl Drop for SetUp {
+    fn drop(&mut self) {
+        if let Some(device) = &mut self.device {
+            each!(&mut device.0, wire => wire::fail(wire));
+        }
     }
 }

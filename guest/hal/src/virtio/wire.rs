@@ -1,13 +1,13 @@
 //! Setting a device up (virtio 1.2, 3.1.1), the same way whatever it is reached by.
 
-use alloc::vec::Vec;
-
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, Transport};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::DeviceError;
+use super::packets::PacketQueue;
 use super::queue::Queue;
+use super::ring::Ring;
+use super::{DeviceError, EVENT_INDEX};
 use crate::hardware::Registers;
 use crate::platform;
 
@@ -53,41 +53,55 @@ impl Bell {
     }
 }
 
-/// Sets a device up with its first `count` queues and those of the `wanted` features that it
-/// has; which features those are.
-pub(super) fn set_up<W: Wire>(
-    wire: &mut W,
-    wanted: u64,
-    count: u16,
-) -> Result<(u64, Vec<Queue>), DeviceError> {
+/// Begins to set a device up: agrees on those of the `wanted` features that it has; which those
+/// are.
+pub(super) fn begin<W: Wire>(wire: &mut W, wanted: u64) -> Result<u64, DeviceError> {
     wire.set_status(DeviceStatus::empty());
     wire.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
     let features = wire.read_device_features() & (wanted | VERSION_1 | ACCESS_PLATFORM);
     wire.write_driver_features(features);
     let agreed = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::FEATURES_OK;
     wire.set_status(agreed);
-    let good = features & VERSION_1 != 0 && wire.get_status().contains(DeviceStatus::FEATURES_OK);
-    let result = if good {
-        (0..count).map(|index| queue(wire, index)).collect()
+    if features & VERSION_1 != 0 && wire.get_status().contains(DeviceStatus::FEATURES_OK) {
+        Ok(features)
     } else {
+        fail(wire);
         Err(DeviceError)
-    };
-    match result {
-        Ok(queues) => {
-            wire.finish_init();
-            Ok((features, queues))
-        }
-        Err(error) => {
-            wire.set_status(DeviceStatus::FAILED);
-            Err(error)
-        }
     }
 }
 
-fn queue<W: Wire>(wire: &mut W, index: u16) -> Result<Queue, DeviceError> {
-    let queue = VirtQueue::new(wire, index, false, false).map_err(|_| DeviceError)?;
+/// Says that the driver gives up.
+pub(super) fn fail<W: Wire>(wire: &mut W) {
+    wire.set_status(DeviceStatus::FAILED);
+}
+
+/// A queue for requests, of a device that was begun and agreed on `features`.
+pub(super) fn requests<W: Wire>(
+    wire: &mut W,
+    features: u64,
+    index: u16,
+) -> Result<Queue, DeviceError> {
+    let event_index = features & EVENT_INDEX != 0;
+    let queue = VirtQueue::new(wire, index, false, event_index).map_err(|_| DeviceError)?;
     let bell = wire.bell(index).ok_or(DeviceError)?;
     Ok(Queue::new(queue, bell, !wire.interrupts()))
+}
+
+/// A queue for packets, likewise, with as many descriptors as the device lets it have.
+pub(super) fn packets<W: Wire>(
+    wire: &mut W,
+    features: u64,
+    index: u16,
+) -> Result<PacketQueue, DeviceError> {
+    let most = wire.max_queue_size(index);
+    if wire.queue_used(index) {
+        return Err(DeviceError);
+    }
+    let ring = Ring::new(most, features & EVENT_INDEX != 0).ok_or(DeviceError)?;
+    let [descriptors, driver, device] = ring.places();
+    wire.queue_set(index, u32::from(ring.size()), descriptors, driver, device);
+    let bell = wire.bell(index).ok_or(DeviceError)?;
+    Ok(PacketQueue::new(ring, bell, !wire.interrupts()))
 }
 
 /// The crate's name for a device number; it must have one, and looks at none here.

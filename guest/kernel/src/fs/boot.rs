@@ -1,6 +1,9 @@
 //! What a process finds when the machine starts.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
+use core::net::Ipv4Addr;
 
 use guest_abi::fuse::{STDERR, STDIN, STDOUT};
 use guest_config::{MachineConfig, MountConfig, NetworkConfig};
@@ -19,6 +22,7 @@ use super::overlay::OverlayFs;
 use super::table::{Descriptor, FileTable};
 use super::walk::Follow;
 use super::{dev, pages, proc, sys};
+use crate::net::network;
 use crate::{Errno, Result};
 
 /// Opens the device of a number.
@@ -47,9 +51,12 @@ pub fn boot(config: &MachineConfig, open: OpenTransport<'_>) -> Result<(FsContex
     if !cwd.is_directory() {
         return Err(Errno::ENOTDIR);
     }
-    if let Some(network) = config.network.as_ref().filter(|_| first.overlay) {
-        // Without such a directory there is nobody who would look there.
-        let _ = write_resolvers(&root, network);
+    if let Some(network) = &config.network {
+        let text = resolvers(network);
+        if first.overlay && !text.is_empty() {
+            // Without such a directory there is nobody who would look there.
+            let _ = write_resolvers(&root, &text);
+        }
     }
     let files = standard_streams(config.streams)?;
     Ok((
@@ -65,16 +72,27 @@ pub fn boot(config: &MachineConfig, open: OpenTransport<'_>) -> Result<(FsContex
 /// Where programs look who answers for names.
 const RESOLVERS: &[u8] = b"/etc/resolv.conf";
 
-/// The resolvers of the machine's network in place of the host's.
-fn write_resolvers(root: &Location, network: &NetworkConfig) -> Result<()> {
-    let lines = network
+/// Who answers for names in the machine's network, as the file says it; of a server that is asked
+/// for the machine's place, what it says. Nothing when nobody knows.
+fn resolvers(network: &NetworkConfig) -> String {
+    let lease = network.asks.then(network::wait_for_lease).flatten();
+    let domain = lease.as_ref().and_then(|lease| lease.domain.as_ref());
+    let asked = lease
+        .iter()
+        .flat_map(|lease| lease.dns_servers.iter().copied());
+    let told = network
         .resolvers
         .iter()
-        .map(|&[a, b, c, d]| alloc::format!("nameserver {a}.{b}.{c}.{d}\n"));
-    let text: alloc::string::String = lines.collect();
-    if text.is_empty() {
-        return Ok(());
-    }
+        .map(|&address| Ipv4Addr::from(address));
+    let servers = told
+        .chain(asked)
+        .map(|address| format!("nameserver {address}\n"));
+    let search = domain.map(|domain| format!("search {domain}\n"));
+    search.into_iter().chain(servers).collect()
+}
+
+/// The resolvers of the machine's network in place of the host's.
+fn write_resolvers(root: &Location, text: &str) -> Result<()> {
     let caller = Caller::kernel(root);
     match caller.remove(root, RESOLVERS, false) {
         Ok(()) | Err(Errno::ENOENT) => {}

@@ -12,10 +12,10 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use guest_config::NetworkConfig;
 use guest_hal::sync::Mutex;
-use guest_hal::{Nanos, time};
+use guest_hal::{Nanos, platform, time};
 use guest_net::{
-    Config, Handle, InterfaceAddress, InterfaceConfig, InterfaceId, OutFrame, Route, RouteOrigin,
-    RxMeta, Stack,
+    Config, Handle, InterfaceAddress, InterfaceConfig, InterfaceId, Lease, OutFrame, Route,
+    RouteOrigin, RxMeta, Stack,
 };
 use hashbrown::HashMap;
 
@@ -209,6 +209,36 @@ static CONFIGURED: Mutex<Option<(NetworkConfig, OpenLink)>> = Mutex::new(None);
 /// Says what network the machine has. Its device is opened when the first socket is.
 pub fn configure(config: &NetworkConfig, open: OpenLink) {
     *CONFIGURED.lock() = Some((config.clone(), open));
+}
+
+/// How long a server that gives addresses may take before the program starts without one.
+const PATIENCE: Nanos = Nanos(5_000_000_000);
+
+/// Waits until a server has said the machine's place, if it is to say it, for a few seconds; what it
+/// says. The machine asks on when that is nothing.
+#[must_use]
+pub fn wait_for_lease() -> Option<Lease> {
+    let end = time::monotonic().saturating_add(PATIENCE);
+    loop {
+        let ticket = platform().ticket();
+        // Opens the device the first time.
+        with(|_| ());
+        service();
+        let found = {
+            let guard = NETWORK.lock();
+            let network = guard.as_ref()?;
+            let (id, _) = network.links.first()?;
+            network.stack.lease(*id).cloned()
+        };
+        let now = time::monotonic();
+        if found.is_some() || now >= end {
+            return found;
+        }
+        let until = next_deadline().map_or(end, |at| at.min(end));
+        if until > now {
+            platform().idle(ticket, Some(until), true);
+        }
+    }
 }
 
 impl Network {

@@ -4,7 +4,7 @@ extern crate std;
 
 use super::*;
 use crate::hardware::fake::{Fake, Space, registers, same};
-use crate::virtio::wire::set_up;
+use crate::virtio::wire::{begin, packets, requests};
 
 const COMMON_AT: u64 = 0x10_0000_0000;
 const TABLE_AT: u64 = 0xfe00_0000;
@@ -99,9 +99,11 @@ fn a_device_is_set_up_and_its_bell_is_where_it_says() {
     shown.write(QUEUE_SIZE, 128u16);
     shown.write(QUEUE_NOTIFY, 3u16);
     // The fake remembers one queue only.
-    let (features, queues) = set_up(&mut device, 1, 1).unwrap();
+    let features = begin(&mut device, 1).unwrap();
     assert_eq!(features, 1 | 3 << 32);
-    assert_eq!(queues.len(), 1);
+    assert_eq!(shown.read::<u8>(STATUS), 0xb);
+    requests(&mut device, features, 0).unwrap();
+    device.finish_init();
     assert_eq!(shown.read::<u16>(QUEUE_ENABLE), 1);
     assert_eq!(shown.read::<u16>(QUEUE_VECTOR), 0);
     assert_eq!(shown.read::<u16>(QUEUE_SIZE), 64);
@@ -122,7 +124,10 @@ fn a_device_that_has_too_little_is_not_set_up() {
         shown.write(QUEUE_COUNT, 1u16);
         shown.write(QUEUE_SIZE, 128u16);
         prepare(&shown);
-        set_up(&mut device, 0, 1).is_err()
+        let features = begin(&mut device, 0);
+        features
+            .and_then(|features| requests(&mut device, features, 0))
+            .is_err()
     };
     assert!(!refused(&|_| {}));
     assert!(refused(&|shown| shown.write(FEATURES, 0u32)));
@@ -130,6 +135,29 @@ fn a_device_that_has_too_little_is_not_set_up() {
     assert!(refused(&|shown| shown.write(QUEUE_SIZE, 32u16)));
     assert!(refused(&|shown| shown.write(QUEUE_NOTIFY, 0x400u16)));
     assert!(refused(&|shown| shown.write(QUEUE_NOTIFY, u16::MAX)));
+}
+
+#[test]
+fn a_queue_for_packets_is_as_long_as_the_device_has_room_for() {
+    crate::hosted::initialize();
+    let size = |most: u16| {
+        let (fake, shown, _) = machine(space());
+        let mut device = PciTransport::new(functions(fake).pop().unwrap(), 26).unwrap();
+        shown.write(QUEUE_COUNT, 1u16);
+        shown.write(QUEUE_SIZE, most);
+        let queue = packets(&mut device, 0, 0);
+        queue.map(|_| {
+            (
+                shown.read::<u16>(QUEUE_SIZE),
+                shown.read::<u16>(QUEUE_ENABLE),
+            )
+        })
+    };
+    assert_eq!(size(1024), Ok((256, 1)));
+    assert_eq!(size(256), Ok((256, 1)));
+    assert_eq!(size(200), Ok((128, 1)));
+    assert_eq!(size(1), Ok((1, 1)));
+    assert_eq!(size(0), Err(crate::virtio::DeviceError));
 }
 
 #[test]
