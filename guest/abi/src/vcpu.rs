@@ -15,19 +15,22 @@ pub const ATTENTION_NONE: u32 = 0;
 pub const ATTENTION_WAKE: u32 = 1;
 /// It runs the program while somebody waits for devices: interrupt it.
 pub const ATTENTION_INTERRUPT: u32 = 2;
+/// It idles and looks for a completion, which it takes for all: nobody else is to be told of it.
+pub const ATTENTION_LOOKS: u32 = 3;
 
 /// One virtual CPU, at `VCPU_PAGES + number * 4096`. What is said to be the machine's lies in
 /// the first page only.
 ///
-/// A device's completion is counted in `device_event` of the machine. Then the first virtual CPU
-/// that sleeps is woken, or else the first one that wants it is interrupted; one that does neither
-/// compares the count before it sleeps or goes back to the program.
+/// A device's completion is counted in `device_event` of the machine. If a virtual CPU looks for
+/// that, it is all. Otherwise the first that sleeps is woken, or else the first one that wants it
+/// is interrupted; one that does neither compares the count before it sleeps or goes back to the
+/// program.
 #[derive(Debug)]
 #[repr(C, align(4096))]
 pub struct VcpuPage {
     /// Counts events for this virtual CPU; it sleeps on it when idle.
     pub event: AtomicU32,
-    /// How it wants to hear of events: `ATTENTION_NONE`, `_WAKE` or `_INTERRUPT`.
+    /// How it wants to hear of events: `ATTENTION_NONE`, `_WAKE`, `_INTERRUPT` or `_LOOKS`.
     pub attention: AtomicU32,
     /// What happened; set by the monitor, taken by the kernel.
     pub pending: AtomicU32,

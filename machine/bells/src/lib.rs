@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use guest_abi::device::{DevicePage, QUEUES_MAX, QueueSlot};
 use guest_abi::layout;
 use guest_abi::vcpu::{
-    ATTENTION_INTERRUPT, ATTENTION_WAKE, PENDING_DEVICE, PENDING_SIGNAL, PENDING_TIMER, VcpuPage,
+    ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_WAKE, PENDING_DEVICE, PENDING_SIGNAL,
+    PENDING_TIMER, VcpuPage,
 };
 use machine_bus::{Doorbells, Look, SignalLine};
 use machine_memory::{GuestMemory, MemoryError, Page};
@@ -143,10 +144,12 @@ impl Bells {
         };
         let before = vcpu.pending.fetch_or(pending, Ordering::SeqCst);
         vcpu.event.fetch_add(1, Ordering::SeqCst);
-        if vcpu.attention.load(Ordering::SeqCst) == ATTENTION_WAKE {
-            self.attention.wake(number, &vcpu.event);
-        } else if before == 0 {
-            self.attention.interrupt(number);
+        match vcpu.attention.load(Ordering::SeqCst) {
+            ATTENTION_WAKE => self.attention.wake(number, &vcpu.event),
+            // It sees the event.
+            ATTENTION_LOOKS => {}
+            _ if before == 0 => self.attention.interrupt(number),
+            _ => {}
         }
     }
 
@@ -259,6 +262,9 @@ impl Doorbells for Bells {
 
     fn complete(&self, _device: u32) {
         self.first().device_event.fetch_add(1, Ordering::SeqCst);
+        if self.wanting(ATTENTION_LOOKS).is_some() {
+            return;
+        }
         let wanting = self
             .wanting(ATTENTION_WAKE)
             .or_else(|| self.wanting(ATTENTION_INTERRUPT));
@@ -377,11 +383,18 @@ mod tests {
         assert_eq!(counts.wakes_and_interrupts(), (3, 2));
         assert_eq!(vcpu.event.load(Ordering::SeqCst), 1005);
 
+        // One that looks is told nothing; it sees the counts.
+        vcpu.attention.store(ATTENTION_LOOKS, Ordering::SeqCst);
+        bells.complete(0);
+        bells.post(2);
+        assert_eq!(counts.wakes_and_interrupts(), (3, 2));
+        assert_eq!(vcpu.event.load(Ordering::SeqCst), 1006);
+
         vcpu.attention.store(ATTENTION_NONE, Ordering::SeqCst);
         vcpu.pending.store(0, Ordering::SeqCst);
         bells.complete(0);
         assert_eq!(counts.wakes_and_interrupts(), (3, 2));
-        assert_eq!(vcpu.device_event.load(Ordering::SeqCst), 1005);
+        assert_eq!(vcpu.device_event.load(Ordering::SeqCst), 1006);
     }
 
     #[test]

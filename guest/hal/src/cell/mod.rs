@@ -10,11 +10,13 @@
 mod entry;
 mod trap;
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use guest_abi::cell::{CellCalls, RAM_FD};
 use guest_abi::layout;
-use guest_abi::vcpu::{ATTENTION_INTERRUPT, ATTENTION_NONE, ATTENTION_WAKE, VcpuPage};
+use guest_abi::vcpu::{
+    ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_NONE, ATTENTION_WAKE, VcpuPage,
+};
 
 use crate::area::{self, area};
 use crate::boot::{device_page, ring, vcpu_page};
@@ -49,9 +51,11 @@ pub(crate) struct Cell;
 
 /// How long to look for an event before sleeping, in ticks of the time-stamp counter;
 /// adapted to whether looking helped.
-static SPIN: AtomicU32 = AtomicU32::new(SPIN_MAX);
-const SPIN_MAX: u32 = 200_000;
-const SPIN_MIN: u32 = 50_000;
+static LOOK: AtomicU32 = AtomicU32::new(LOOK_MAX);
+const LOOK_MAX: u32 = 400_000;
+const LOOK_MIN: u32 = 100_000;
+/// Whether a virtual CPU looks.
+static LOOKING: AtomicBool = AtomicBool::new(false);
 
 fn check(result: i64) -> Result<(), MapError> {
     if result < 0 { Err(MapError) } else { Ok(()) }
@@ -121,16 +125,17 @@ impl Platform for Cell {
         lock::give_back();
         let area = area();
         let page = vcpu_page(area::number());
-        if !(soon && spin_for_event(page, ticket)) {
-            let before = page.attention.swap(ATTENTION_WAKE, Ordering::SeqCst);
+        let before = page.attention.load(Ordering::SeqCst);
+        if !(soon && look_for_event(page, ticket)) {
+            page.attention.store(ATTENTION_WAKE, Ordering::SeqCst);
             if !has_event(page, ticket) && area.pending.load(Ordering::SeqCst) == 0 {
                 let nanos = deadline.map_or(u64::MAX, |at| at.saturating_sub(time::monotonic()).0);
                 if nanos > 0 {
                     (calls().wait)(page.event.as_ptr(), ticket.own, nanos);
                 }
             }
-            page.attention.store(before, Ordering::SeqCst);
         }
+        page.attention.store(before, Ordering::SeqCst);
         lock::take();
     }
 
@@ -161,11 +166,15 @@ impl Platform for Cell {
     fn interrupt(&self, vcpu: usize) {
         let page = vcpu_page(vcpu);
         page.event.fetch_add(1, Ordering::SeqCst);
-        if page.attention.load(Ordering::SeqCst) == ATTENTION_WAKE {
-            (calls().wake)(page.event.as_ptr());
-        } else {
-            page.interrupt.store(1, Ordering::SeqCst);
-            ring_timer();
+        match page.attention.load(Ordering::SeqCst) {
+            ATTENTION_LOOKS => {}
+            ATTENTION_WAKE => {
+                (calls().wake)(page.event.as_ptr());
+            }
+            _ => {
+                page.interrupt.store(1, Ordering::SeqCst);
+                ring_timer();
+            }
         }
     }
 
@@ -255,17 +264,21 @@ fn has_event(page: &VcpuPage, ticket: Ticket) -> bool {
     page.event.load(Ordering::SeqCst) != ticket.own || Cell.device_events() != ticket.devices
 }
 
-/// Looks for an event for a while; whether there was one.
-fn spin_for_event(page: &VcpuPage, ticket: Ticket) -> bool {
-    let budget = SPIN.load(Ordering::Relaxed);
-    let start = time::tsc();
-    while time::tsc().wrapping_sub(start) < u64::from(budget) {
-        if has_event(page, ticket) {
-            SPIN.store((budget * 2).min(SPIN_MAX), Ordering::Relaxed);
-            return true;
-        }
-        core::hint::spin_loop();
+/// Looks for an event for a while, unless another virtual CPU is at it; whether there was one.
+fn look_for_event(page: &VcpuPage, ticket: Ticket) -> bool {
+    if LOOKING.swap(true, Ordering::SeqCst) {
+        return false;
     }
-    SPIN.store((budget / 2).max(SPIN_MIN), Ordering::Relaxed);
-    false
+    page.attention.store(ATTENTION_LOOKS, Ordering::SeqCst);
+    let budget = LOOK.load(Ordering::Relaxed);
+    let start = time::tsc();
+    let mut found = has_event(page, ticket);
+    while !found && time::tsc().wrapping_sub(start) < u64::from(budget) {
+        core::hint::spin_loop();
+        found = has_event(page, ticket);
+    }
+    let next = if found { budget * 2 } else { budget / 2 };
+    LOOK.store(next.clamp(LOOK_MIN, LOOK_MAX), Ordering::Relaxed);
+    LOOKING.store(false, Ordering::SeqCst);
+    found
 }

@@ -14,7 +14,7 @@ use guest_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
 
 use super::{Extent, ram_pointer};
 use crate::sync::Mutex;
-use crate::{GuestAddress, LinearAddress, platform};
+use crate::{GuestAddress, LinearAddress, Nanos, platform, time};
 
 /// The longest extent that is packed.
 const PACKED_MAX: u64 = HUGE_PAGE_SIZE / 2;
@@ -22,6 +22,12 @@ const PACKED_MAX: u64 = HUGE_PAGE_SIZE / 2;
 const FIRST: u64 = HUGE_PAGE_SIZE / 2;
 /// Free bytes in blocks that may stay with us; beyond, they are given back in pieces.
 const IDLE_MAX: u64 = 4 * HUGE_PAGE_SIZE;
+
+/// What a large page may cost: a block whose pages come one by one costs no more than that.
+const DEAR: Nanos = Nanos(500_000);
+/// How many blocks do without one after one was dearer. A host that is a virtual machine itself and
+/// reports its free pages gets each back only when it is touched, which made it 5 ms instead of 90 us.
+const SMALL: u32 = 64;
 
 /// Free ranges: start to length; neighbours are merged.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ struct Space {
     blocks: BTreeSet<u64>,
     /// What is left of [`FIRST`].
     first: u64,
+    /// How many blocks are to do without a large page yet.
+    small: u32,
 }
 
 static SPACE: Mutex<Space> = Mutex::new(Space {
@@ -46,6 +54,7 @@ static SPACE: Mutex<Space> = Mutex::new(Space {
     packed: Ranges::new(),
     blocks: BTreeSet::new(),
     first: FIRST,
+    small: 0,
 });
 
 /// Hands `start..end` out from now on.
@@ -55,11 +64,13 @@ pub(super) fn initialize(start: u64, end: u64) {
 }
 
 /// Makes one large page of the block at `physical`, if the host has one; otherwise its
-/// pages come one by one, as they are touched.
-fn back_by_large_page(physical: u64) {
+/// pages come one by one, as they are touched. Whether that was worth it.
+fn back_by_large_page(physical: u64) -> bool {
     let linear = LinearAddress(ram_pointer(physical).addr() as u64);
+    let start = time::monotonic();
     platform().prefer_large_pages(linear, HUGE_PAGE_SIZE, true);
     platform().populate(linear, PAGE_SIZE, true);
+    time::monotonic().saturating_sub(start) < DEAR
 }
 
 /// A plain range, at `near` if that is free.
@@ -79,7 +90,11 @@ pub(super) fn take_packed(length: u64, near: Option<GuestAddress>) -> Option<u64
         return Some(start);
     }
     let block = space.plain.take(HUGE_PAGE_SIZE, HUGE_PAGE_SIZE)?;
-    back_by_large_page(block);
+    if space.small > 0 {
+        space.small -= 1;
+    } else if !back_by_large_page(block) {
+        space.small = SMALL;
+    }
     space.blocks.insert(block);
     space.packed.put(block, HUGE_PAGE_SIZE);
     space.packed.take(length, PAGE_SIZE)

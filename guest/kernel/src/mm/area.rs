@@ -32,7 +32,7 @@ pub enum Backing {
     Private(Extent),
     /// A private copy of the file that has yet to be made; not mapped.
     Lazy {
-        /// Bytes that were made around it before it was split off.
+        /// Bytes that were made just before it by the last fault there; zero: none.
         brought: u64,
     },
     /// The file's pages.
@@ -141,7 +141,7 @@ impl Area {
             &mut Backing::BeyondFile { shared } => Backing::BeyondFile { shared },
             Backing::Device(physical) => Backing::Device(GuestAddress(physical.0 + kept)),
             Backing::Private(extent) => Backing::Private(extent.split_off(kept)),
-            &mut Backing::Lazy { brought } => Backing::Lazy { brought },
+            Backing::Lazy { .. } => Backing::Lazy { brought: 0 },
             Backing::Shared(pages) => Backing::Shared(Arc::clone(pages)),
         };
         let file = self.file.as_ref().map(|file| file.after(kept));

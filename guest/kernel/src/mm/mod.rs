@@ -425,32 +425,45 @@ impl AddressSpace {
         }
     }
 
-    /// Fills the chunk of a lazy area around an address: as much as has been brought in
-    /// around it so far, so that a program that uses much of a file asks for it a few times
-    /// only, and at most as much comes in vain as is used.
+    /// Fills a part of a lazy area at an address: the chunk around it, and where the faults come one
+    /// behind the other twice as much each time, up to the most. A program that goes through a
+    /// file asks for it a few times only, and one that jumps about in it copies little in vain.
     fn bring_in(
         &mut self,
         start: u64,
         address: u64,
         brought: u64,
     ) -> core::result::Result<(), FaultError> {
-        let chunk = (brought + 1).next_power_of_two();
-        let chunk = (chunk / 2).clamp(FILL_CHUNK, FILL_CHUNK_MAX);
-        let from = start.max(address / chunk * chunk);
-        if let Some(area) = self.areas.get_mut(&start) {
-            let length = area.end.min((address / chunk + 1) * chunk) - from;
-            area.backing = Backing::Lazy {
-                brought: brought + length,
-            };
-        }
+        let follows = brought > 0 && address - start < brought;
+        let chunk = if follows {
+            (2 * brought).min(FILL_CHUNK_MAX)
+        } else {
+            FILL_CHUNK
+        };
+        let from = if follows {
+            start
+        } else {
+            start.max(address / FILL_CHUNK * FILL_CHUNK)
+        };
+        let to = (from + chunk) / FILL_CHUNK * FILL_CHUNK;
         self.split(from);
-        self.split((address / chunk + 1) * chunk);
+        self.split(to);
         let end = self.areas.get(&from).ok_or(FaultError::Unmapped)?.end;
+        // What comes next would follow this.
+        if let Some(next) = self.areas.get_mut(&end)
+            && let Backing::Lazy { brought } = &mut next.backing
+        {
+            *brought = end - from;
+        }
         let extent = self.extent_for(from, end - from);
         let extent = extent.map_err(|_| FaultError::Bus)?;
         let area = self.areas.get_mut(&from).ok_or(FaultError::Unmapped)?;
         area.backing = Backing::Private(extent);
         let done = area.fill().and_then(|()| area.install(from));
+        if done.is_ok() && area.protection.contains(Protection::READ) {
+            // All of it is in memory already: one call instead of a fault for each page.
+            platform().populate(LinearAddress(from), end - from, false);
+        }
         done.map_err(|_| {
             area.backing = Backing::Lazy { brought };
             FaultError::Bus
