@@ -240,6 +240,10 @@ pub trait Network: Send + Sync + Debug {
     /// wait after [`Network::rest`] is short.
     fn serve(&self, server: usize, guest: &dyn Guest);
 
+    /// Who calls this serves from now on: what the host has ends no wait until
+    /// [`Network::rest`]. (It still may end one that is about to end.)
+    fn hold(&self, _server: usize) {}
+
     /// Who served has stopped: what the host has from now on ends a wait.
     fn rest(&self, server: usize);
 

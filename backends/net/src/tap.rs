@@ -178,6 +178,12 @@ impl Network for Tap {
         guest.flush(server);
     }
 
+    fn hold(&self, server: usize) {
+        if let Some(queue) = self.queue(server) {
+            queue.watch.hold(&queue.file);
+        }
+    }
+
     fn rest(&self, server: usize) {
         if let Some(queue) = self.queue(server) {
             queue.watch.rest(&queue.file);

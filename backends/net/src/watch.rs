@@ -57,6 +57,14 @@ impl Watch {
         }
     }
 
+    /// Has the file end no wait until [`Watch::rest`]: the caller reads it.
+    pub(crate) fn hold(&self, file: &impl AsFd) {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            let nothing = EventFlags::empty();
+            let _ = epoll::modify(&self.epoll, file, EventData::new_u64(FILE), nothing);
+        }
+    }
+
     /// Has the file end a wait again, at once if it has something now.
     pub(crate) fn rest(&self, file: &impl AsFd) {
         if !self.armed.swap(true, Ordering::SeqCst) {
@@ -99,6 +107,17 @@ mod tests {
         watch.rest(&file);
         assert!(waits(&watch));
         watch.wake();
+        assert!(!waits(&watch));
+    }
+
+    #[test]
+    fn what_somebody_reads_ends_no_wait() {
+        let file = eventfd(0, EventfdFlags::NONBLOCK).expect("the host has them");
+        let watch = Watch::new(&file).expect("it can be watched");
+        watch.hold(&file);
+        rustix::io::write(&file, &1_u64.to_ne_bytes()).expect("it counts");
+        assert!(waits(&watch));
+        watch.rest(&file);
         assert!(!waits(&watch));
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use machine_memory::{GuestMemory, Mapping, Pieces};
+use smallvec::SmallVec;
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -24,22 +25,25 @@ const AVAIL_NO_INTERRUPT: u16 = 1;
 /// A range of guest memory: address and length.
 pub type Range = (u64, u32);
 
+/// The ranges of a chain: those of a few need no memory of their own.
+pub(crate) type Ranges = SmallVec<[Range; 4]>;
+
 /// A chain of buffers that the driver made available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// Its first descriptor, by which it is given back.
     pub head: u16,
     /// What the driver says.
-    pub readable: Vec<Range>,
+    pub readable: Ranges,
     /// Where it wants the answer.
-    pub writable: Vec<Range>,
+    pub writable: Ranges,
 }
 
 impl Chain {
     /// Takes a chain apart; `None` when it is too long.
     pub(crate) fn new(chain: DescriptorChain<Memory<'_>>) -> Option<Self> {
         let head = chain.head_index();
-        let (mut readable, mut writable) = (Vec::new(), Vec::new());
+        let (mut readable, mut writable) = (Ranges::new(), Ranges::new());
         for (count, descriptor) in chain.enumerate() {
             if count == CHAIN_MAX {
                 return None;

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
+use smallvec::SmallVec;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, VolatileSlice};
 
 use crate::{GuestMemory, MemoryError};
@@ -28,13 +29,16 @@ thread_local! {
 /// Most ranges moved by one call of the host.
 pub(crate) const RANGES_MAX: usize = 64;
 
+/// As many ranges need no memory of their own: most requests have no more.
+const FEW: usize = 4;
+
 /// Ranges of guest memory, used up from the front.
 #[derive(Clone, Debug)]
 pub struct Pieces<'m> {
     memory: &'m GuestMemory,
-    slices: Vec<VolatileSlice<'m, ()>>,
+    slices: SmallVec<[VolatileSlice<'m, ()>; FEW]>,
     /// Guest-physical address of what is left of each slice.
-    addresses: Vec<u64>,
+    addresses: SmallVec<[u64; FEW]>,
     first: usize,
     remaining: usize,
 }
@@ -50,8 +54,8 @@ impl GuestMemory {
     ) -> Result<Pieces<'_>, MemoryError> {
         let mut pieces = Pieces {
             memory: self,
-            slices: Vec::new(),
-            addresses: Vec::new(),
+            slices: SmallVec::new(),
+            addresses: SmallVec::new(),
             first: 0,
             remaining: 0,
         };

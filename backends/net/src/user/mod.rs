@@ -239,6 +239,10 @@ impl Network for User {
         self.pump(0, guest);
     }
 
+    fn hold(&self, _: usize) {
+        self.watch.hold(&self.epoll);
+    }
+
     fn rest(&self, _: usize) {
         self.watch.rest(&self.epoll);
     }

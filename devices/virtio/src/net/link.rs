@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use backend_net::header::{HEADER, decode};
 use backend_net::{FRAME_MAX, Network};
 use machine_memory::GuestMemory;
+use smallvec::SmallVec;
 
 use super::features::{Accepted, Counters};
 use super::receive::Receiver;
@@ -26,7 +27,7 @@ pub(super) struct Link {
 impl Link {
     /// Takes the frames that the guest has made ready, until there are none.
     pub(super) fn transmit(&self, pair: usize, queue: &Virtqueue, stop: impl Fn() -> bool) {
-        let mut used = Vec::with_capacity(BATCH);
+        let mut used = SmallVec::new();
         while !stop() {
             let Some(chain) = queue.take() else {
                 break;
@@ -43,7 +44,7 @@ impl Link {
         self.batch(pair, queue, &mut used);
     }
 
-    fn batch(&self, pair: usize, queue: &Virtqueue, used: &mut Vec<(u16, u32)>) {
+    fn batch(&self, pair: usize, queue: &Virtqueue, used: &mut SmallVec<[(u16, u32); BATCH]>) {
         if !used.is_empty() {
             queue.publish(used);
             queue.signal();
@@ -100,6 +101,7 @@ impl Link {
     /// answers, too, before it sleeps, and nobody is woken meanwhile.
     pub(super) fn work(&self, pair: usize, queue: &Virtqueue) {
         loop {
+            self.network.hold(pair);
             queue.quiet();
             loop {
                 self.transmit(pair, queue, || false);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use backend_net::header::{HEADER, encode};
 use backend_net::{Abilities, Body, Delivery, Guest, Head};
 use machine_memory::{GuestMemory, Pieces};
+use smallvec::SmallVec;
 
 use super::features::{Accepted, Counters};
 use super::source::sum;
@@ -210,8 +211,8 @@ fn take_in(place: &mut Pieces<'_>, body: Body<'_>, room: usize) -> io::Result<(u
 }
 
 /// Which chains a frame of this length takes, and how much of each.
-fn split(chains: &VecDeque<Chain>, length: usize) -> Vec<(u16, u32)> {
-    let (mut left, mut used) = (length, Vec::new());
+fn split(chains: &VecDeque<Chain>, length: usize) -> SmallVec<[(u16, u32); 4]> {
+    let (mut left, mut used) = (length, SmallVec::new());
     for chain in chains {
         let part = capacity(chain).min(left);
         used.push((chain.head, part as u32));
