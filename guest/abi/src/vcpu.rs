@@ -9,8 +9,11 @@ pub const PENDING_SIGNAL: u32 = 2;
 /// Bit of [`VcpuPage::pending`]: a device completed work.
 pub const PENDING_DEVICE: u32 = 4;
 
-/// Value of [`VcpuPage::attention`]: it looks by itself; tell it nothing.
-pub const ATTENTION_NONE: u32 = 0;
+/// Value of [`VcpuPage::attention`]: it has not begun, and could take no interrupt; it looks when
+/// it does.
+pub const ATTENTION_ABSENT: u32 = 0;
+/// It runs; devices' completions are of no interest to it.
+pub const ATTENTION_NONE: u32 = 4;
 /// It sleeps on [`VcpuPage::event`]: wake it.
 pub const ATTENTION_WAKE: u32 = 1;
 /// It runs the program while somebody waits for devices: interrupt it.
@@ -30,7 +33,7 @@ pub const ATTENTION_LOOKS: u32 = 3;
 pub struct VcpuPage {
     /// Counts events for this virtual CPU; it sleeps on it when idle.
     pub event: AtomicU32,
-    /// How it wants to hear of events: `ATTENTION_NONE`, `_WAKE`, `_INTERRUPT` or `_LOOKS`.
+    /// How it wants to hear of events: one of `ATTENTION_*`.
     pub attention: AtomicU32,
     /// What happened; set by the monitor, taken by the kernel.
     pub pending: AtomicU32,

@@ -72,6 +72,15 @@ pub(crate) fn vcpu_page(number: usize) -> &'static VcpuPage {
     shared(layout::VCPU_PAGES + number as u64 * layout::PAGE_SIZE)
 }
 
+/// Lets others interrupt this virtual CPU, whose area and handlers are there now. What happened
+/// before is in its page, at which it looks before it runs the program.
+#[cfg(kernel_build)]
+pub(crate) fn can_be_interrupted() {
+    let page = vcpu_page(crate::area::number());
+    page.attention
+        .store(guest_abi::vcpu::ATTENTION_NONE, Ordering::SeqCst);
+}
+
 /// The page of a device; `None` where there is none.
 #[must_use]
 pub fn device_page(number: u32) -> Option<&'static DevicePage> {

@@ -93,6 +93,7 @@ unsafe extern "C" fn _start() -> ! {
 /// A virtual CPU of a cell beside the first, when it has a stack.
 extern "C" fn start_other(vcpu: u64) -> ! {
     crate::area::claim(vcpu as usize);
+    crate::boot::can_be_interrupted();
     crate::context::run_vcpu()
 }
 
@@ -112,6 +113,7 @@ extern "C" fn start(calls: *const CellCalls, start_info: u64) -> ! {
         let table = unsafe { *calls };
         crate::cell::start(table);
     }
+    crate::boot::can_be_interrupted();
     // Nobody else runs yet.
     crate::lock::take();
     husk_kernel_main()

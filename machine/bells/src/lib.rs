@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use guest_abi::device::{DevicePage, QUEUES_MAX, QueueSlot};
 use guest_abi::layout;
 use guest_abi::vcpu::{
-    ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_WAKE, PENDING_DEVICE, PENDING_SIGNAL,
-    PENDING_TIMER, VcpuPage,
+    ATTENTION_ABSENT, ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_WAKE, PENDING_DEVICE,
+    PENDING_SIGNAL, PENDING_TIMER, VcpuPage,
 };
 use machine_bus::{Doorbells, Look, SignalLine};
 use machine_memory::{GuestMemory, MemoryError, Page};
@@ -146,8 +146,8 @@ impl Bells {
         vcpu.event.fetch_add(1, Ordering::SeqCst);
         match vcpu.attention.load(Ordering::SeqCst) {
             ATTENTION_WAKE => self.attention.wake(number, &vcpu.event),
-            // It sees the event.
-            ATTENTION_LOOKS => {}
+            // It sees the event, or looks when it begins.
+            ATTENTION_LOOKS | ATTENTION_ABSENT => {}
             _ if before == 0 => self.attention.interrupt(number),
             _ => {}
         }
@@ -366,6 +366,12 @@ mod tests {
         let counts = Arc::new(Counts::default());
         let bells = Bells::new(&memory, 1, Box::new(Arc::clone(&counts))).unwrap();
         let vcpu = bells.first();
+
+        // One that has not begun could take no interrupt.
+        bells.post(1);
+        assert_eq!(counts.wakes_and_interrupts(), (0, 0));
+        assert_eq!(vcpu.pending.swap(0, Ordering::SeqCst), PENDING_SIGNAL);
+        vcpu.event.store(0, Ordering::SeqCst);
 
         vcpu.attention.store(ATTENTION_INTERRUPT, Ordering::SeqCst);
         (0..1000).for_each(|_| bells.complete(0));

@@ -151,6 +151,7 @@ extern "C" fn begin(vcpu: u64) -> ! {
     interrupts::enable();
     // From here on it is told what it must forget.
     RUNNING.fetch_add(1, Ordering::Release);
+    crate::boot::can_be_interrupted();
     crate::context::run_vcpu()
 }
 

@@ -15,7 +15,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use guest_abi::cell::{CellCalls, RAM_FD};
 use guest_abi::layout;
 use guest_abi::vcpu::{
-    ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_NONE, ATTENTION_WAKE, VcpuPage,
+    ATTENTION_ABSENT, ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_NONE, ATTENTION_WAKE,
+    VcpuPage,
 };
 
 use crate::area::{self, area};
@@ -167,7 +168,7 @@ impl Platform for Cell {
         let page = vcpu_page(vcpu);
         page.event.fetch_add(1, Ordering::SeqCst);
         match page.attention.load(Ordering::SeqCst) {
-            ATTENTION_LOOKS => {}
+            ATTENTION_LOOKS | ATTENTION_ABSENT => {}
             ATTENTION_WAKE => {
                 (calls().wake)(page.event.as_ptr());
             }
