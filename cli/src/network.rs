@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::error::Failure;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NetworkOptions {
     /// The machine's network: through sockets of husk, none, or a tap interface of this host
-    #[arg(long, value_name = "user|none|tap=NAME", default_value = "user")]
+    #[arg(long, value_name = "user|none|tap=NAME[,...]", default_value = "user")]
     pub(crate) net: Net,
     /// Let this host's port lead to the machine's (IPv6 addresses in brackets)
     #[arg(long, short, value_name = "[ADDR:]PORT:PORT[/udp]")]
@@ -36,17 +37,81 @@ pub(crate) struct NetworkOptions {
 pub(crate) enum Net {
     User,
     None,
-    Tap(String),
+    /// The interface, and the machine's place there.
+    Tap(String, Place),
+}
+
+/// A place in a network that the command line says: `ip=`, `gateway=` and `dns=`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Address and length of its prefix.
+    pub(crate) ipv4: Option<(Ipv4Addr, u8)>,
+    pub(crate) gateway_v4: Option<Ipv4Addr>,
+    pub(crate) ipv6: Option<(Ipv6Addr, u8)>,
+    pub(crate) gateway_v6: Option<Ipv6Addr>,
+    /// Who answers for names.
+    pub(crate) resolvers: Vec<Ipv4Addr>,
+}
+
+impl Place {
+    /// Whether a server is to say it.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.ipv4.is_none() && self.ipv6.is_none()
+    }
+
+    /// Takes one word of it; `None` if it is none.
+    fn take(&mut self, word: &str) -> Option<()> {
+        let (name, value) = word.split_once('=')?;
+        match name {
+            "ip" => {
+                let (address, prefix) = value.split_once('/')?;
+                let prefix = prefix.parse::<u8>().ok()?;
+                match address.parse().ok()? {
+                    IpAddr::V4(address) if prefix <= 32 => self.ipv4 = Some((address, prefix)),
+                    IpAddr::V6(address) if prefix <= 128 => self.ipv6 = Some((address, prefix)),
+                    _ => return None,
+                }
+            }
+            "gateway" => match value.parse().ok()? {
+                IpAddr::V4(address) => self.gateway_v4 = Some(address),
+                IpAddr::V6(address) => self.gateway_v6 = Some(address),
+            },
+            "dns" => self.resolvers.push(value.parse().ok()?),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The words of a network after its name.
+    fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut place = Self::default();
+        for word in words {
+            place.take(word).ok_or_else(|| {
+                format!(
+                    "'{word}' says no place in a network (write ip=ADDRESS/PREFIX, gateway=ADDRESS \
+                     or dns=ADDRESS, which is IPv4)"
+                )
+            })?;
+        }
+        let lost = place.gateway_v4.is_some() && place.ipv4.is_none()
+            || place.gateway_v6.is_some() && place.ipv6.is_none();
+        if lost {
+            return Err("gateway= without ip= of the same kind leads nowhere (add it)".to_owned());
+        }
+        Ok(place)
+    }
 }
 
 impl FromStr for Net {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match (text, text.strip_prefix("tap=")) {
-            ("user", _) => Ok(Self::User),
-            ("none", _) => Ok(Self::None),
-            (_, Some(name)) if !name.is_empty() => Ok(Self::Tap(name.to_owned())),
+        let mut words = text.strip_prefix("tap=").unwrap_or_default().split(',');
+        let name = words.next().unwrap_or_default();
+        match text {
+            "user" => Ok(Self::User),
+            "none" => Ok(Self::None),
+            _ if !name.is_empty() => Ok(Self::Tap(name.to_owned(), Place::parse(words)?)),
             _ => Err(format!(
                 "'{text}' is no network (there are user, none and tap=NAME)"
             )),
@@ -107,7 +172,7 @@ impl NetworkOptions {
     pub(crate) const fn reach(&self) -> Reach {
         match self.net {
             Net::None => Reach::Nothing,
-            Net::Tap(_) => Reach::Frames,
+            Net::Tap(..) => Reach::Frames,
             Net::User => Reach::Sockets,
         }
     }
@@ -119,7 +184,7 @@ impl NetworkOptions {
         match &self.net {
             Net::None => Ok(None),
             Net::User => self.open_user().map(Some),
-            Net::Tap(name) => {
+            Net::Tap(name, _) => {
                 let tap = Tap::open(name, queues).map_err(|error| tap_failure(name, &error))?;
                 Ok(Some(Arc::new(tap)))
             }
@@ -199,9 +264,51 @@ mod tests {
     fn networks() {
         assert_eq!("user".parse(), Ok(Net::User));
         assert_eq!("none".parse(), Ok(Net::None));
-        assert_eq!("tap=t0".parse(), Ok(Net::Tap("t0".to_owned())));
-        for text in ["", "tap", "tap=", "bridge"] {
+        assert_eq!(
+            "tap=t0".parse(),
+            Ok(Net::Tap("t0".to_owned(), Place::default()))
+        );
+        for text in [
+            "",
+            "tap",
+            "tap=",
+            "tap=,ip=10.0.0.1/8",
+            "bridge",
+            "user,ip=10.0.0.1/8",
+        ] {
             assert!(text.parse::<Net>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn places() {
+        let place = |text: &str| match format!("tap=t0,{text}").parse() {
+            Ok(Net::Tap(_, place)) => Some(place),
+            _ => None,
+        };
+        let told = place("ip=10.1.0.2/16,gateway=10.1.0.1,dns=9.9.9.9,dns=1.1.1.1,ip=fd00::2/64");
+        let told = told.unwrap();
+        assert_eq!(told.ipv4, Some((Ipv4Addr::new(10, 1, 0, 2), 16)));
+        assert_eq!(told.gateway_v4, Some(Ipv4Addr::new(10, 1, 0, 1)));
+        assert_eq!((told.ipv6.unwrap().1, told.gateway_v6), (64, None));
+        assert_eq!(told.resolvers.len(), 2);
+        assert!(!told.is_open());
+        assert!(place("dns=9.9.9.9").unwrap().is_open());
+        for text in [
+            "",
+            "ip",
+            "ip=",
+            "ip=10.0.0.1",
+            "ip=10.0.0.1/33",
+            "ip=fd00::1/129",
+            "ip=10.0.0.1/-1",
+            "gateway=10.0.0.1",
+            "ip=fd00::1/64,gateway=10.0.0.1",
+            "ip=10.0.0.2/8,gateway=x",
+            "dns=fd00::3",
+            "mtu=9000",
+        ] {
+            assert!(place(text).is_none(), "{text}");
         }
     }
 
@@ -236,7 +343,7 @@ mod tests {
     fn an_interface_that_is_not_there_is_said() {
         for name in ["no-such-tap", "lo", "../x"] {
             let options = NetworkOptions {
-                net: Net::Tap(name.to_owned()),
+                net: Net::Tap(name.to_owned(), Place::default()),
                 publish: Vec::new(),
                 allow_net: Vec::new(),
                 mac: Mac(GUEST_MAC),

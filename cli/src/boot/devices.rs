@@ -14,6 +14,7 @@ use machine_memory::GuestMemory;
 
 use crate::arguments::{BootOptions, DiskOption, TaggedVolume};
 use crate::error::Failure;
+use crate::network;
 
 /// Most pairs of queues of a network, whatever the number of processors.
 const PAIRS_MAX: u32 = 8;
@@ -75,6 +76,13 @@ impl Disks {
 
 fn open_network(options: &BootOptions) -> Result<Option<Net>, Failure> {
     let pairs = options.cpus.min(PAIRS_MAX) as u16;
+    if let network::Net::Tap(name, place) = &options.network.net
+        && *place != network::Place::default()
+    {
+        let why = "an operating system says its place in a network itself";
+        let remedy = format!("write --net tap={name}, and the rest inside");
+        return Err(Failure::new("--net", why, remedy));
+    }
     let network = options.network.open(usize::from(pairs))?;
     let mac = options.network.mac.0;
     Ok(network.map(|network| Net::new(network, Config { mac, pairs })))

@@ -1,6 +1,7 @@
 //! What the kernel is told: the program, its surroundings, its mounts.
 
 use std::ffi::{OsStr, OsString};
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -143,19 +144,27 @@ fn network(options: &RunOptions) -> Option<NetworkConfig> {
         DNS_V4, GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6, PREFIX_V4, PREFIX_V6,
     };
     let device = super::network_number(options);
-    match options.network.net {
+    match &options.network.net {
         Net::None => None,
         Net::User => Some(NetworkConfig {
             device,
             asks: false,
-            ipv4: Some((GUEST_V4.octets(), PREFIX_V4, GATEWAY_V4.octets())),
-            ipv6: Some((GUEST_V6.octets(), PREFIX_V6, GATEWAY_V6.octets())),
+            ipv4: Some((GUEST_V4.octets(), PREFIX_V4, Some(GATEWAY_V4.octets()))),
+            ipv6: Some((GUEST_V6.octets(), PREFIX_V6, Some(GATEWAY_V6.octets()))),
             resolvers: vec![DNS_V4.octets()],
         }),
-        Net::Tap(_) => Some(NetworkConfig {
+        Net::Tap(_, place) => Some(NetworkConfig {
             device,
-            asks: true,
-            ..NetworkConfig::default()
+            asks: place.is_open(),
+            ipv4: place.ipv4.map(|(address, prefix)| {
+                let router = place.gateway_v4.map(|router| router.octets());
+                (address.octets(), prefix, router)
+            }),
+            ipv6: place.ipv6.map(|(address, prefix)| {
+                let router = place.gateway_v6.map(|router| router.octets());
+                (address.octets(), prefix, router)
+            }),
+            resolvers: place.resolvers.iter().map(Ipv4Addr::octets).collect(),
         }),
     }
 }

@@ -147,13 +147,16 @@ fn address(value: &[u8]) -> Option<[u8; 4]> {
     Some(address.ok()?.octets())
 }
 
-/// Address, length of its prefix, and router; without one, the address itself, which leads nowhere.
-fn place(value: &[u8]) -> Option<([u8; 4], u8, [u8; 4])> {
+/// Address, length of its prefix, and router.
+fn place(value: &[u8]) -> Option<([u8; 4], u8, Option<[u8; 4]>)> {
     let (own, router) = split(value, b',');
     let (own, prefix) = split(own, b'/');
     let prefix = core::str::from_utf8(prefix?).ok()?.parse::<u8>().ok()?;
     let own = address(own).filter(|_| prefix <= 32)?;
-    Some((own, prefix, router.map_or(Some(own), address)?))
+    match router {
+        None => Some((own, prefix, None)),
+        Some(router) => Some((own, prefix, Some(address(router)?))),
+    }
 }
 
 /// A word's parts before and after the first `separator`.
@@ -258,10 +261,10 @@ mod tests {
         let told = network(b"husk.net=10.0.2.15/24,10.0.2.2 husk.dns=10.0.2.3 husk.dns=x p");
         let told = told.unwrap();
         assert!(!told.asks);
-        assert_eq!(told.ipv4, Some(([10, 0, 2, 15], 24, [10, 0, 2, 2])));
+        assert_eq!(told.ipv4, Some(([10, 0, 2, 15], 24, Some([10, 0, 2, 2]))));
         assert_eq!(told.resolvers, [[10, 0, 2, 3]]);
         let alone = network(b"husk.net=10.0.2.15/24 p").unwrap();
-        assert_eq!(alone.ipv4, Some(([10, 0, 2, 15], 24, [10, 0, 2, 15])));
+        assert_eq!(alone.ipv4, Some(([10, 0, 2, 15], 24, None)));
         assert_eq!(network(b"husk.net=10.0.2.15/24,x p"), Some(asks));
     }
 

@@ -62,10 +62,10 @@ pub struct NetworkConfig {
     pub device: u32,
     /// Ask for address, router and resolvers (DHCP).
     pub asks: bool,
-    /// Address, length of its prefix, router.
-    pub ipv4: Option<([u8; 4], u8, [u8; 4])>,
+    /// Address, length of its prefix, router if there is one.
+    pub ipv4: Option<([u8; 4], u8, Option<[u8; 4]>)>,
     /// The same of IPv6.
-    pub ipv6: Option<([u8; 16], u8, [u8; 16])>,
+    pub ipv6: Option<([u8; 16], u8, Option<[u8; 16]>)>,
     /// Who answers for names.
     pub resolvers: Vec<[u8; 4]>,
 }

@@ -178,7 +178,7 @@ def main():
     packets, tap = interfaces()
     wire = Wire(kind, percent, packets, tap)
     threading.Thread(target=wire.run, daemon=True).start()
-    words = [*husk, "--net", f"tap={MACHINE}", "--mac", MAC, *server, str(PORT)]
+    words = [*husk, "--net", f"tap={MACHINE},ip=fd77::7/64", "--mac", MAC, *server, str(PORT)]
     machine = subprocess.Popen(words)
     started, failed = time.monotonic(), []
     try:

@@ -260,14 +260,22 @@ impl Network {
     fn place(&mut self, id: InterfaceId, config: &NetworkConfig) {
         let v4 = config.ipv4.map(|(address, prefix, router)| {
             let address = IpAddr::V4(Ipv4Addr::from(address));
-            (address, prefix, IpAddr::V4(Ipv4Addr::from(router)))
+            let router = router.map(|router| IpAddr::V4(Ipv4Addr::from(router)));
+            (address, prefix, router)
         });
         let v6 = config.ipv6.map(|(address, prefix, router)| {
             let address = IpAddr::V6(Ipv6Addr::from(address));
-            (address, prefix, IpAddr::V6(Ipv6Addr::from(router)))
+            let router = router.map(|router| IpAddr::V6(Ipv6Addr::from(router)));
+            (address, prefix, router)
         });
         for (address, prefix, router) in v4.into_iter().chain(v6) {
-            let own = InterfaceAddress::new(address, prefix);
+            // A place that contradicts itself is none: the interface then has no such address.
+            let placed = self
+                .stack
+                .add_address(id, InterfaceAddress::new(address, prefix));
+            let (Ok(()), Some(router)) = (placed, router) else {
+                continue;
+            };
             let everywhere = match address {
                 IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -280,9 +288,7 @@ impl Network {
                 source: None,
                 origin: RouteOrigin::Static,
             };
-            // A place that contradicts itself is none: the interface then has no such address.
-            let placed = self.stack.add_address(id, own);
-            let _ = placed.and_then(|()| self.stack.add_route(route));
+            let _ = self.stack.add_route(route);
         }
         if config.asks {
             let name = crate::process::host_name();

@@ -28,11 +28,8 @@ pub(super) fn ten_percent(site: &Site<'_>) -> Result<Served> {
     faults(site, 10, |(_, _, many)| many)
 }
 
-fn faults(
-    site: &Site<'_>,
-    percent: u32,
-    bytes: impl Fn((&str, u32, u32)) -> u32,
-) -> Result<Served> {
+/// Refuses where there can be no tap interface.
+pub(super) fn want_tap() -> Result<()> {
     let mut probe = Command::new("unshare");
     probe.args([
         "--net", "--mount", "ip", "tuntap", "add", "probe", "mode", "tap",
@@ -41,6 +38,15 @@ fn faults(
         let why = "a namespace with a tap interface takes root and /dev/net/tun";
         return Err(Missing(why.to_owned()).into());
     }
+    Ok(())
+}
+
+fn faults(
+    site: &Site<'_>,
+    percent: u32,
+    bytes: impl Fn((&str, u32, u32)) -> u32,
+) -> Result<Served> {
+    want_tap()?;
     let server = programs::c("peer", site.folder())?;
     let started = Instant::now();
     let mut said = Vec::new();

@@ -7,6 +7,7 @@ mod outbound;
 mod refused;
 mod runtimes;
 mod streams;
+mod tap;
 mod udp;
 
 use anyhow::Result;
@@ -79,6 +80,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("outbound/host-allowed", CURL, outbound::host_allowed),
     scenario("outbound/host-refused", CURL, outbound::host_refused),
     scenario("outbound/names", PYTHON, outbound::names),
+    scenario("tap/static", PYTHON, tap::said),
     scenario("refused/port-in-use", &[], refused::port_in_use),
     scenario("refused/privileged-port", &[], refused::privileged_port),
     scenario("refused/no-such-tap", &[], refused::no_such_tap),
