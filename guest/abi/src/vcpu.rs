@@ -12,14 +12,14 @@ pub const PENDING_DEVICE: u32 = 4;
 /// Value of [`VcpuPage::attention`]: it has not begun, and could take no interrupt; it looks when
 /// it does.
 pub const ATTENTION_ABSENT: u32 = 0;
-/// It runs; devices' completions are of no interest to it.
-pub const ATTENTION_NONE: u32 = 4;
 /// It sleeps on [`VcpuPage::event`]: wake it.
 pub const ATTENTION_WAKE: u32 = 1;
 /// It runs the program while somebody waits for devices: interrupt it.
 pub const ATTENTION_INTERRUPT: u32 = 2;
 /// It idles and looks for a completion, which it takes for all: nobody else is to be told of it.
 pub const ATTENTION_LOOKS: u32 = 3;
+/// It runs; devices' completions are of no interest to it.
+pub const ATTENTION_NONE: u32 = 4;
 
 /// One virtual CPU, at `VCPU_PAGES + number * 4096`. What is said to be the machine's lies in
 /// the first page only.

@@ -129,14 +129,14 @@ fn set_up(device: Device, name: &str) -> Result<Arc<dyn Link>> {
         .map(|number| Pair::new(&mut setup, number, mtu))
         .collect::<Result<Vec<_>>>()?;
     // Behind all the pairs that there could be.
-    let control = (wanted > 1).then(|| setup.requests(2 * most));
-    let control = control.transpose().map_err(|_| Errno::ENODEV)?;
+    let control = match most.checked_mul(2).filter(|_| wanted > 1) {
+        Some(behind) => Some(setup.requests(behind).map_err(|_| Errno::ENODEV)?),
+        None => None,
+    };
     setup.finish();
-    if let Some(control) = control
-        && !use_pairs(&mut control.into(), wanted)
-    {
-        // It goes on with the first.
-        pairs.truncate(1);
+    if !control.is_some_and(|control| use_pairs(&mut control.into(), wanted)) {
+        // It goes on with the first. The device has the buffers of the others: they stay its.
+        core::mem::forget(pairs.split_off(1));
     }
     for pair in &pairs {
         pair.receiver.lock().start();
