@@ -100,8 +100,12 @@ const OWN: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// The cell: interrupting and reaping it.
-const CELL: &[i64] = &[libc::SYS_pidfd_send_signal, libc::SYS_waitid];
+/// The cell: interrupting and reaping it, handing files over to it.
+const CELL: &[i64] = &[
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_waitid,
+    libc::SYS_sendmsg,
+];
 
 /// A thread of this process, as the C library starts one: shares memory, file systems, files,
 /// signal handlers and semaphores, is a thread, and says where its number and its own data go.

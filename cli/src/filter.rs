@@ -45,6 +45,7 @@ struct Range {
 pub(crate) fn program(calls: &[(u32, Check)], errno: u16) -> Vec<Instruction> {
     let mut sorted = calls.to_vec();
     sorted.sort_unstable_by_key(|(number, _)| *number);
+    sorted.dedup();
     let mut ranges: Vec<Range> = Vec::new();
     for (number, check) in sorted {
         match ranges.last_mut() {

@@ -11,7 +11,7 @@
 //! is the other service.
 //!
 //! What it does not do: no virtqueues, no guest memory, no threads, no cache (the host's page
-//! cache is the cache), no DAX, no extended attributes.
+//! cache is the cache), no DAX window, no extended attributes.
 
 mod confine;
 mod directory;
@@ -24,4 +24,4 @@ pub mod testing;
 pub mod wire;
 
 pub use directory::{Access, DirectoryService, Error, Export, Limits, Locks, Owner};
-pub use service::{FuseService, Reply, Request};
+pub use service::{FuseService, HandOver, Reply, Request};

@@ -59,6 +59,9 @@ pub trait Reply {
     fn set_header(&mut self, header: OutHeader);
 }
 
+/// Hands a file, open for reading only, over to the guest under a number of the guest's choice.
+pub type HandOver = Box<dyn Fn(u64, BorrowedFd<'_>) -> io::Result<()> + Send>;
+
 /// What answers FUSE requests: a directory tree or the standard streams.
 pub trait FuseService: Send {
     /// Serves one request; returns the number of bytes of the reply (0: no reply wanted).

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use backend_fs::testing::Client;
@@ -13,9 +13,11 @@ use zerocopy::{FromBytes, IntoBytes};
 
 const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
+const EIO: i32 = 5;
 const EBADF: i32 = 9;
 const EAGAIN: i32 = 11;
 const EACCES: i32 = 13;
+const ENODEV: i32 = 19;
 const EEXIST: i32 = 17;
 const ENOTDIR: i32 = 20;
 const EISDIR: i32 = 21;
@@ -1044,6 +1046,83 @@ fn flock_excludes_machines_and_host_programs() {
     };
     first.tell(Opcode::Release, node, &release).unwrap();
     host.try_lock().unwrap();
+}
+
+/// What was handed over: under which number, what it says, and whether it can be written.
+type Handed = std::sync::mpsc::Receiver<(u64, Vec<u8>, bool)>;
+
+fn guest_that_maps(root: &Path) -> (Guest, Handed) {
+    let (to, handed) = std::sync::mpsc::channel();
+    let export = Export {
+        root: root.into(),
+        access: Access::ReadWrite,
+        owner: Owner::of_process(),
+        locks: Locks::Host,
+    };
+    let service = DirectoryService::new(export)
+        .unwrap()
+        .handing_over(Box::new(move |token, file| {
+            let file = fs::File::from(file.try_clone_to_owned()?);
+            let mut content = vec![0; 100];
+            let length = file.read_at(&mut content, 0)?;
+            content.truncate(length);
+            let writable = file.write_at(b"w", 0).is_ok();
+            to.send((token, content, writable))
+                .map_err(std::io::Error::other)
+        }));
+    (Client::new(service), handed)
+}
+
+fn set_up(guest: &mut Guest, node: u64, fh: u64, token: u64) -> Result<(), i32> {
+    let setup = SetupmappingIn {
+        fh,
+        moffset: token,
+        ..SetupmappingIn::default()
+    };
+    guest.tell(Opcode::Setupmapping, node, &setup)
+}
+
+#[test]
+fn files_are_handed_over_to_be_read_whatever_they_are_open_for() {
+    let root = tempfile::tempdir().unwrap();
+    // Beyond what a file system keeps beside the name.
+    let content = "0123456789".repeat(1000);
+    fs::write(root.path().join("file"), &content).unwrap();
+    fs::write(root.path().join("empty"), "").unwrap();
+    let (mut guest, handed) = guest_that_maps(root.path());
+    let node = guest.lookup(ROOT_ID, "file").unwrap().nodeid;
+    for flags in [0, O_RDWR, O_WRONLY] {
+        let fh = guest.open(node, flags).unwrap();
+        set_up(&mut guest, node, fh, 70 + u64::from(flags)).unwrap();
+        let (token, said, writable) = handed.try_recv().unwrap();
+        assert_eq!(token, 70 + u64::from(flags));
+        assert_eq!(said, content.as_bytes()[..100]);
+        assert!(!writable);
+    }
+    assert_eq!(set_up(&mut guest, node, 99, 1), Err(EBADF));
+    let empty = guest.lookup(ROOT_ID, "empty").unwrap().nodeid;
+    let fh = guest.open(empty, 0).unwrap();
+    assert_eq!(set_up(&mut guest, node, fh, 1), Err(EBADF), "another's");
+    assert_eq!(set_up(&mut guest, empty, fh, 1), Err(ENODEV));
+    drop(handed);
+    let fh = guest.open(node, 0).unwrap();
+    assert_eq!(set_up(&mut guest, node, fh, 1), Err(EIO), "nobody takes it");
+}
+
+#[test]
+fn what_the_hosts_kernel_makes_up_is_not_handed_over() {
+    let (mut guest, _handed) = guest_that_maps(Path::new("/sys/kernel"));
+    let node = guest.lookup(ROOT_ID, "uevent_seqnum").unwrap().nodeid;
+    let fh = guest.open(node, 0).unwrap();
+    assert_eq!(set_up(&mut guest, node, fh, 1), Err(ENODEV));
+}
+
+#[test]
+fn without_a_way_to_the_guest_it_is_told_to_copy() {
+    let (_root, mut guest) = scene();
+    let node = guest.lookup(ROOT_ID, "file").unwrap().nodeid;
+    let fh = guest.open(node, 0).unwrap();
+    assert_eq!(set_up(&mut guest, node, fh, 1), Err(ENOSYS));
 }
 
 #[test]

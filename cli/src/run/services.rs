@@ -136,7 +136,12 @@ impl Threads<'_> {
                 self.queue("console-urgent", &device, QUEUE_URGENT, urgent)
             }
             Service::Directory(directory) => {
-                self.queue("files", &device, QUEUE_REQUESTS, *directory)
+                let directory = match self.machine.files() {
+                    Some(files) => directory
+                        .handing_over(Box::new(move |token, file| files.hand_over(token, file))),
+                    None => *directory,
+                };
+                self.queue("files", &device, QUEUE_REQUESTS, directory)
             }
         }
     }

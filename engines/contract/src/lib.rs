@@ -9,7 +9,7 @@
 //! soon, from any thread.
 //!
 //! Guest memory never goes through a trait. What only some engines have are abilities, an
-//! `Option` of a narrower trait: [`InterruptController`], [`WriteEvents`], [`DirtyLog`].
+//! `Option` of a narrower trait: [`InterruptController`], [`WriteEvents`], [`DirtyLog`], [`HandOver`].
 //! Where the guest is Husk's own kernel, devices and kernel talk through shared pages and
 //! the engine's [`Machine::doorbells`].
 #![forbid(unsafe_code)]
@@ -115,6 +115,11 @@ pub trait Machine: Send {
         None
     }
 
+    /// How files of the host are handed over to the guest, for it to map.
+    fn files(&self) -> Option<Arc<dyn HandOver>> {
+        None
+    }
+
     /// Which pages were written.
     fn dirty_log(&self) -> Option<Arc<dyn DirtyLog>> {
         None
@@ -189,6 +194,15 @@ pub trait World: Sync {
     /// The vector of an interrupt for a virtual CPU that can take one now, which with that
     /// is taken. Asked only by engines without an [`InterruptController`] of their own.
     fn take_interrupt(&self, vcpu: VcpuId) -> Option<Vector>;
+}
+
+/// Hands files of the host over to a guest, which may map what it gets until it ends.
+pub trait HandOver: Send + Sync {
+    /// Hands over a file that is open for reading only; `token` is by what the guest knows it.
+    ///
+    /// # Errors
+    /// When the guest does not take what it was given before, or has ended.
+    fn hand_over(&self, token: u64, file: BorrowedFd<'_>) -> std::io::Result<()>;
 }
 
 /// Interrupt controllers inside the engine: local ones of the virtual CPUs, an I/O APIC and

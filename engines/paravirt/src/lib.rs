@@ -2,7 +2,7 @@
 //!
 //! A machine is two processes. This one, the monitor's, holds devices and policy. The
 //! *cell* runs the guest's code directly on the processor: our kernel and the program,
-//! which asks for pages, sleep and doorbells by seven host system calls that are
+//! which asks for pages, sleep and doorbells by nine host system calls that are
 //! harmless with any arguments. Everything else traps and is served by the kernel.
 //!
 //! * `sandbox`: how the cell is made, layer by layer, and which layers the host refused.
@@ -12,8 +12,8 @@
 //! Devices and the virtual CPU call each other by `machine/bells`: futexes in shared memory.
 //!
 //! The boundary is the cell's seccomp filter (`engines/paravirt/cell`). What the cell
-//! shares with this process is guest memory and nothing else; every byte of it is read
-//! once and checked.
+//! shares with this process is guest memory, every byte of which is read once and checked, and
+//! files that are handed over to it, to be read.
 
 mod machine;
 mod probe;

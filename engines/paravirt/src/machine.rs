@@ -1,12 +1,12 @@
 //! A machine whose virtual CPUs run in a cell, each on a thread of it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 
 use engine_contract::{
-    Creation, EngineError, Kick, Layer, Machine, Resources, Stop, Vcpu, VcpuId, World,
+    Creation, EngineError, HandOver, Kick, Layer, Machine, Resources, Stop, Vcpu, VcpuId, World,
 };
 use guest_abi::layout;
 use machine_bells::{Attention, Bells};
@@ -129,6 +129,10 @@ impl Machine for CellMachine {
         Ok(Arc::clone(&self.bells) as _)
     }
 
+    fn files(&self) -> Option<Arc<dyn HandOver>> {
+        Some(Arc::new(Channel(Arc::clone(&self.sandbox))))
+    }
+
     fn touched_bytes(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
         self.file
@@ -149,6 +153,16 @@ impl Drop for CellMachine {
     fn drop(&mut self) {
         self.bells.end();
         let _ = rustix::process::pidfd_send_signal(&*self.pidfd, rustix::process::Signal::KILL);
+    }
+}
+
+/// The way by which files get into the cell.
+#[derive(Debug)]
+struct Channel(Arc<Sandbox>);
+
+impl HandOver for Channel {
+    fn hand_over(&self, token: u64, file: BorrowedFd<'_>) -> std::io::Result<()> {
+        Ok(self.0.hand_over(token, file)?)
     }
 }
 

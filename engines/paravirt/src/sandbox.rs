@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use engine_contract::{EngineError, Layer};
-use guest_abi::cell::{CHANNEL_FD, IMAGE_FD, RAM_FD};
+use guest_abi::cell::{CHANNEL_FD, DESCRIPTORS_MAX, IMAGE_FD, RAM_FD};
 use host::process::{self, Child, Namespaces};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -135,6 +135,12 @@ impl Sandbox {
     /// Tells the stub that the memory is loaded.
     pub(crate) fn loaded(&self) -> Result<(), EngineError> {
         self.send(b"up")
+    }
+
+    /// Hands a file over to the cell; `token` comes with it. Nobody waits for a cell that does not
+    /// take what it gets.
+    pub(crate) fn hand_over(&self, token: u64, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        send_file(&self.channel, &token.to_le_bytes(), file)
     }
 
     /// Lets the stub start the kernel.
@@ -255,7 +261,7 @@ fn cell(
     let Ok(memory) = memory else {
         process::exit_now(80)
     };
-    if send_memory(channel, &memory).is_err() {
+    if send_file(channel, b"memory", memory.as_fd()).is_err() {
         process::exit_now(81);
     }
     let network = process::unshare(Namespaces::NET);
@@ -297,7 +303,7 @@ fn hand_over(
     stub: BorrowedFd<'_>,
 ) -> std::io::Result<OwnedFd> {
     // Out of the way first: any of them may have a number that another is to get.
-    let above = |descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, CHANNEL_FD + 1);
+    let above = |descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, IMAGE_FD + 1);
     let (memory, channel, stub) = (
         above(memory.as_fd())?,
         above(channel.as_fd())?,
@@ -406,14 +412,16 @@ fn mount_on(place: &CStr, mount: &OwnedFd) -> Result<(), Errno> {
 }
 
 fn resource_limits() -> Result<(), Errno> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
+    let host = getrlimit(Resource::Nofile).maximum;
+    let most = Some(host.map_or(DESCRIPTORS_MAX, |host| host.min(DESCRIPTORS_MAX)));
     let few = Rlimit {
-        current: Some(32),
-        maximum: Some(32),
+        current: most,
+        maximum: most,
     };
     setrlimit(Resource::Core, none)?;
     setrlimit(Resource::Nofile, few)
@@ -438,15 +446,16 @@ fn drop_capabilities() -> Result<(), Errno> {
     rustix::thread::set_capabilities(None, sets)
 }
 
-fn send_memory(channel: &OwnedFd, memory: &File) -> Result<(), Errno> {
-    let descriptors = [memory.as_fd()];
+fn send_file(channel: &OwnedFd, words: &[u8], file: BorrowedFd<'_>) -> Result<(), Errno> {
+    let descriptors = [file];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(Errno::NOMEM);
     }
-    let bytes = [IoSlice::new(b"memory")];
-    rustix::net::sendmsg(channel, &bytes, &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    let bytes = [IoSlice::new(words)];
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    rustix::net::sendmsg(channel, &bytes, &mut ancillary, flags).map(drop)
 }
 
 fn receive_memory(channel: &OwnedFd) -> Result<File, Errno> {
@@ -460,4 +469,23 @@ fn receive_memory(channel: &OwnedFd) -> Result<File, Errno> {
         _ => None,
     });
     descriptor.map(File::from).ok_or(Errno::PIPE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_that_takes_no_file_keeps_nobody_waiting() {
+        let (ours, _theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .expect("two descriptors");
+        let file = stub_file().expect("a memory file");
+        let sent = (0..10_000).try_for_each(|_| send_file(&ours, b"token...", file.as_fd()));
+        assert!(matches!(sent, Err(Errno::AGAIN | Errno::TOOMANYREFS)));
+    }
 }

@@ -9,8 +9,8 @@
 //!
 //! Neighbours: the virtio file device carries these bytes; the services answer them.
 //!
-//! What it does not do: no parsing of names, no policy, no file descriptors; `SETUPMAPPING`
-//! (DAX), CUSE and notifications have no structures here because neither side speaks them.
+//! What it does not do: no parsing of names, no policy, no file descriptors; CUSE and
+//! notifications have no structures here because neither side speaks them.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -157,7 +157,8 @@ opcodes! {
     Lseek = 46,
     /// [`CopyFileRangeIn`] -> [`WriteOut`].
     CopyFileRange = 47,
-    /// Not served.
+    /// [`SetupmappingIn`] -> nothing. To a cell: the whole file goes over the channel
+    /// (`guest_abi::cell`), before the reply.
     Setupmapping = 48,
     /// Not served.
     Removemapping = 49,
@@ -850,6 +851,21 @@ wire! {
         pub flags: u64,
     }
 
+    /// Lets the guest map a file of the host (`fuse_setupmapping_in`). A cell gets the file as a
+    /// descriptor, whole and read-only: then only these two count.
+    pub struct SetupmappingIn {
+        /// Handle.
+        pub fh: u64,
+        /// Zero.
+        pub foffset: u64,
+        /// Zero.
+        pub len: u64,
+        /// Zero: to be read.
+        pub flags: u64,
+        /// By what the guest knows it: comes with the descriptor.
+        pub moffset: u64,
+    }
+
     /// Makes a whole file system durable (`fuse_syncfs_in`).
     pub struct SyncfsIn {
         /// Zero.
@@ -917,6 +933,7 @@ mod tests {
             (size_of::<WriteIn>(), 40),
             (size_of::<LkIn>(), 48),
             (size_of::<CopyFileRangeIn>(), 56),
+            (size_of::<SetupmappingIn>(), 40),
             (size_of::<Dirent>(), 24),
         ];
         for (is, should) in sizes {

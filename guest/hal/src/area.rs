@@ -25,6 +25,8 @@ pub(crate) struct VcpuArea {
     pub(crate) trap_error: AtomicU64,
     pub(crate) trap_address: AtomicU64,
     pub(crate) trap_signal: AtomicU64,
+    /// Not zero: the last copy from or to the program met a page that the host could not give (cell).
+    pub(crate) no_memory: AtomicU64,
     /// The virtual CPU's number.
     pub(crate) number: AtomicU64,
     /// Not zero: it is in the kernel, or about to be, and cannot leave without the kernel's lock.
@@ -62,6 +64,7 @@ const fn fresh() -> VcpuArea {
         trap_error: AtomicU64::new(0),
         trap_address: AtomicU64::new(0),
         trap_signal: AtomicU64::new(0),
+        no_memory: AtomicU64::new(0),
         number: AtomicU64::new(0),
         inside: AtomicU64::new(1),
         stale: AtomicU64::new(0),

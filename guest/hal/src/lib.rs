@@ -10,6 +10,7 @@
 //!   an interrupt, each on a [`UserContext`].
 //! * [`memory`]: owned extents of guest-physical memory, and the kernel's heap.
 //! * [`user`]: copies from and to the program's memory that survive any address.
+//! * [`host_file`]: files of the host that an address space shows.
 //! * [`fpu`]: the program's floating-point and vector state. The kernel itself has
 //!   none: it is compiled without SSE, so that state stays in the registers.
 //! * [`task`]: flows of control in the kernel, switched when those above say so.
@@ -43,6 +44,7 @@ pub mod fpu;
 #[cfg(kernel_build)]
 mod frame;
 mod hardware;
+pub mod host_file;
 #[cfg(not(kernel_build))]
 mod hosted;
 #[cfg(kernel_build)]

@@ -130,6 +130,12 @@ impl Extent {
         ram_pointer(self.start + offset)
     }
 
+    /// Makes all of its pages exist, in one step: it is about to be filled.
+    pub fn populate(&self) {
+        let linear = crate::LinearAddress(ram_pointer(self.start).addr() as u64);
+        platform().populate(linear, self.length, true);
+    }
+
     /// Copies out.
     ///
     /// # Panics

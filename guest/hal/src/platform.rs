@@ -4,6 +4,7 @@ use core::fmt;
 use core::sync::atomic::AtomicU32;
 
 use crate::hardware::Hardware;
+use crate::host_file::HostFiles;
 use crate::{GuestAddress, LinearAddress, Nanos};
 
 /// Access rights of a mapping; a subset of read, write, execute.
@@ -190,6 +191,11 @@ pub(crate) trait Lower: Platform {
     /// Where a device finds what the kernel sees at `linear`: the physical address, and how
     /// many of `length` bytes follow each other there; at least one.
     fn device_range(&self, linear: u64, length: u64) -> (u64, u64);
+
+    /// The way to files of the host.
+    fn host_files(&self) -> Option<&'static dyn HostFiles> {
+        None
+    }
 
     /// The way to devices beside those of the shared pages.
     fn hardware(&self) -> Option<&'static dyn Hardware> {

@@ -16,6 +16,8 @@ pub struct Fault {
     pub address: LinearAddress,
     /// Whether it was to be written.
     pub write: bool,
+    /// The host could not give the page.
+    pub no_memory: bool,
 }
 
 /// Copies from the program.
@@ -39,6 +41,7 @@ pub(crate) fn copy_in(into: *mut u8, from: LinearAddress, length: usize) -> Resu
         return Err(Fault {
             address: from,
             write: false,
+            no_memory: false,
         });
     }
     let source = core::ptr::with_exposed_provenance(from.0 as usize);
@@ -53,6 +56,7 @@ pub(crate) fn copy_out(into: LinearAddress, from: *const u8, length: usize) -> R
         return Err(Fault {
             address: into,
             write: true,
+            no_memory: false,
         });
     }
     let target = core::ptr::with_exposed_provenance_mut(into.0 as usize);
@@ -68,7 +72,19 @@ fn fault_at(start: LinearAddress, done: usize, rest: usize, write: bool) -> Resu
     Err(Fault {
         address: LinearAddress(start.0 + done as u64),
         write,
+        no_memory: take_no_memory(),
     })
+}
+
+/// Whether the host could not give the page that the last copy met.
+fn take_no_memory() -> bool {
+    #[cfg(kernel_build)]
+    let noted = crate::area::area()
+        .no_memory
+        .swap(0, core::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(kernel_build))]
+    let noted = 0;
+    noted != 0
 }
 
 /// Copies forwards; returns how many bytes were left when a page did not answer.
@@ -97,6 +113,7 @@ pub fn compare_exchange(at: LinearAddress, expected: u32, new: u32) -> Result<u3
     let fault = Fault {
         address: at,
         write: true,
+        no_memory: false,
     };
     if !at.is_user_range(4) {
         return Err(fault);
@@ -106,7 +123,8 @@ pub fn compare_exchange(at: LinearAddress, expected: u32, new: u32) -> Result<u3
     // answer.
     let result = unsafe { exchange(word, expected, new) };
     if result >> 32 != 0 {
-        return Err(fault);
+        let no_memory = take_no_memory();
+        return Err(Fault { no_memory, ..fault });
     }
     Ok(result as u32)
 }

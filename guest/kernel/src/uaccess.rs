@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use guest_hal::memory::Extent;
+use guest_hal::report::{self, End};
 use guest_hal::user::{self, Fault};
 use guest_hal::{LinearAddress, Trap};
 
@@ -24,11 +25,23 @@ fn retry(
             return Ok(());
         };
         done = fault.address.0.wrapping_sub(start.0);
+        if fault.no_memory {
+            return beyond(fault.address);
+        }
         let error = if fault.write { Trap::ERROR_WRITE } else { 0 };
         if current().memory.lock().fault(fault.address, error).is_err() {
             return Err(Errno::EFAULT);
         }
     }
+}
+
+/// The host could not give a page of the program's: that is where a file of the host has become
+/// shorter, or the end of the machine's memory and with it of the machine.
+fn beyond(address: LinearAddress) -> Result<()> {
+    if !current().memory.lock().is_shown(address) {
+        report::end(End::OutOfMemory, format_args!(""));
+    }
+    Err(Errno::EFAULT)
 }
 
 /// Copies in.

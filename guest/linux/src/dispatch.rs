@@ -79,15 +79,8 @@ impl Kernel for Linux {
         report::counters()
             .page_faults
             .fetch_add(1, Ordering::Relaxed);
-        if trap.no_memory {
-            report::end(End::OutOfMemory, format_args!(""));
-        }
         let served = trap.vector == Trap::PAGE_FAULT
-            && match current()
-                .memory
-                .lock()
-                .fault(LinearAddress(trap.address), trap.error)
-            {
+            && match page_fault(&trap) {
                 Ok(()) => true,
                 Err(error) => {
                     post_page_fault(&trap, error);
@@ -322,6 +315,20 @@ fn return_from_handler(context: &mut UserContext) {
     if signal_frame::leave_handler(context).is_err() {
         signal::force(SignalInfo::from_kernel(number::SIGSEGV));
     }
+}
+
+/// Brings in what is missing. Where the host has no page: a file of the host that is mapped has
+/// become shorter, or the machine's memory is used up, which ends the machine.
+fn page_fault(trap: &Trap) -> core::result::Result<(), FaultError> {
+    let address = LinearAddress(trap.address);
+    let mut memory = current().memory.lock();
+    if !trap.no_memory {
+        return memory.fault(address, trap.error);
+    }
+    if !memory.is_shown(address) {
+        report::end(End::OutOfMemory, format_args!(""));
+    }
+    Err(FaultError::Bus)
 }
 
 fn post_page_fault(trap: &Trap, error: FaultError) {

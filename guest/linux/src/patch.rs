@@ -353,14 +353,14 @@ fn install(
     build(&mut stub);
     let distance = i32::try_from(place.wrapping_sub(site + JUMP as u64) as i64).ok()?;
     // Waiting for it would let others run after the look at the code: the next call tries again.
-    let memory = current().memory.try_lock()?;
+    let mut memory = current().memory.try_lock()?;
     platform().stop_others();
-    write_code(&memory, place, stub.code.get(..stub.length)?)?;
+    write_code(&mut memory, place, stub.code.get(..stub.length)?)?;
     let mut jump = [0xe9; JUMP];
     jump[1..].copy_from_slice(&distance.to_le_bytes());
-    write_code(&memory, site, &jump)?;
+    write_code(&mut memory, site, &jump)?;
     match stub.entered_from {
-        Some((from, jump)) => write_code(&memory, from, &jump),
+        Some((from, jump)) => write_code(&mut memory, from, &jump),
         None => Some(()),
     }
 }
@@ -399,7 +399,8 @@ fn reserve(site: u64) -> Option<u64> {
 }
 
 /// Writes to code that the program itself cannot write, through the memory behind it.
-fn write_code(memory: &AddressSpace, address: u64, bytes: &[u8]) -> Option<()> {
+fn write_code(memory: &mut AddressSpace, address: u64, bytes: &[u8]) -> Option<()> {
+    memory.own(LinearAddress(address));
     let (start, area) = memory.area_at(LinearAddress(address))?;
     let offset = address - start.0;
     if address + bytes.len() as u64 > area.end {

@@ -22,6 +22,7 @@ mod record;
 mod report;
 mod scenarios;
 mod scratch;
+mod shown_files;
 mod table;
 mod traces;
 mod tree;

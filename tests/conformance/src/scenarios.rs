@@ -16,6 +16,7 @@ use crate::harness::Harness;
 use crate::many_names;
 use crate::process::{self, Run};
 use crate::scratch::Scratch;
+use crate::shown_files;
 use crate::traces;
 
 /// A named check of its own.
@@ -73,6 +74,14 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario {
             name: "scenario/more-names-than-memory",
             run: many_names::walk,
+        },
+        Scenario {
+            name: "scenario/cut-while-mapped",
+            run: shown_files::cut_while_mapped,
+        },
+        Scenario {
+            name: "scenario/more-files-than-descriptors",
+            run: shown_files::more_than_descriptors,
         },
         Scenario {
             name: "scenario/trace",

@@ -21,6 +21,8 @@ typedef uint32_t u32;
 #define KERNEL_SPAN 0x4000000ull
 #define RAM 0x710000000000ull
 #define RAM_FD 3ull
+#define CHANNEL_FD 4ull
+#define RECEIVE_FLAGS 0x40000040ull
 #define PAGE 4096ull
 /* Guest-physical addresses that the monitor uses as well. */
 #define VCPU_PAGES 0x400000ull
@@ -29,7 +31,7 @@ typedef uint32_t u32;
 #define DEVICE_PAGES 0x480000ull
 #define FREE_START 0x4800000ull
 
-enum { MMAP = 9, MPROTECT = 10, MUNMAP = 11, SIGRETURN = 15, MADVISE = 28, FUTEX = 202, EXIT = 231 };
+enum { CLOSE = 3, MMAP = 9, MPROTECT = 10, MUNMAP = 11, SIGRETURN = 15, MADVISE = 28, RECVMSG = 47, FUTEX = 202, EXIT = 231 };
 
 /* The host's signal frame as the handler gets it (asm/ucontext.h, asm/sigcontext.h). */
 struct context {
@@ -136,8 +138,9 @@ static u64 map(u64 linear, u64 physical, u64 length, u64 protection) {
 /* What a call from the stub's span may do without a trap: guest_abi's documented list. */
 static int documented(u64 number, const u64 *a) {
     switch (number) {
-    case MMAP: return a[3] == 0x11 && a[4] == RAM_FD;
-    case MPROTECT: case MUNMAP: case SIGRETURN: case EXIT: return 1;
+    case MMAP: return a[3] == 0x11;
+    case RECVMSG: return a[0] == CHANNEL_FD && (u32)a[2] == RECEIVE_FLAGS;
+    case CLOSE: case MPROTECT: case MUNMAP: case SIGRETURN: case EXIT: return 1;
     case MADVISE: {
         u32 advice = (u32)a[2];
         return advice == 9 || advice == 14 || advice == 15 || advice == 22 || advice == 23;

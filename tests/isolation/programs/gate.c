@@ -25,6 +25,7 @@ static u64 any(void) { return values[random64() % (u64)value_count]; }
 static int is_suicide(u64 number, const u64 *a) {
     if (number == MUNMAP || number == MPROTECT || number == SIGRETURN || number == EXIT) return 1;
     if (number == MMAP) return documented(number, a);
+    if (number == CLOSE) return (u32)a[0] == RAM_FD || (u32)a[0] == CHANNEL_FD;
     if (number == MADVISE) return (u32)a[2] == 9 || (u32)a[2] >= 22;
     return number == FUTEX && (u32)a[1] == 0;
 }
@@ -94,6 +95,46 @@ static void mappings(void) {
     }
 }
 
+/* Receiving: any descriptor, any flags, messages of any shape. */
+static void receptions(void) {
+    u64 messages[] = {(u64)scratch, (u64)values, RAM, STUB, 0, ~0ull, 0xffff800000000000ull};
+    for (int m = 0; m < 7; m++) {
+        for (int fd = -2; fd < 64; fd++)
+            for (int high = 0; high < 2; high++) {
+                u64 a[6] = {high ? (u32)fd | 0x100000000ull : (u64)(int64_t)fd, messages[m], RECEIVE_FLAGS, any(), any(), any()};
+                attempt("recvmsg", gate, RECVMSG, a, documented(RECVMSG, a));
+            }
+        for (int flag = 0; flag < 32; flag++) {
+            u64 a[6] = {CHANNEL_FD, messages[m], RECEIVE_FLAGS ^ 1ull << flag, any(), any(), any()};
+            attempt("recvmsg", gate, RECVMSG, a, documented(RECVMSG, a));
+        }
+    }
+    /* The channel is for receiving alone: nothing is sent, mapped or waited for. */
+    u64 place = 0x500000000000ull, a[6] = {place, PAGE, 3, 0x11, CHANNEL_FD, 0};
+    u64 result = call_at(gate, MMAP, a);
+    if ((int64_t)result >= 0) hole("mapping the channel", MMAP, a, result);
+}
+
+/* Files that were handed over are to be read: at least the program's own. */
+static void files(void) {
+    u64 place = 0x500000000000ull, readable = 0;
+    for (u64 fd = 0; fd < 1024; fd++) {
+        if (fd == RAM_FD || fd == CHANNEL_FD) continue;
+        u64 a[6] = {place, PAGE, 1, 0x11, fd, 0};
+        if ((int64_t)call_at(gate, MMAP, a) < 0) continue;
+        readable++;
+        u64 rights[6] = {place, PAGE, 3, 0, 0, 0}, result = call_at(gate, MPROTECT, rights);
+        if ((int64_t)result >= 0) hole("writing to a file of the host", MPROTECT, rights, result);
+        u64 gone[6] = {place, PAGE, 9, 0, 0, 0};
+        result = call_at(gate, MADVISE, gone);
+        if ((int64_t)result >= 0) hole("making a hole in a file of the host", MADVISE, gone, result);
+        a[2] = 3;
+        result = call_at(gate, MMAP, a);
+        if ((int64_t)result >= 0) hole("mapping a file of the host to write", MMAP, a, result);
+    }
+    if (readable == 0) hole("no file was handed over", MMAP, (u64[6]){0}, 0);
+}
+
 /* Beyond the memory's end nothing is to be had but a bus error. */
 static void beyond_the_file(void) {
     u64 offsets[] = {1ull << 40, 1ull << 41, 1ull << 47, (1ull << 63) - PAGE};
@@ -116,12 +157,14 @@ int main(int count, char **arguments) {
     /* The other syscall instruction is followed by ud2: make that a ret first. */
     at_gate(MPROTECT, STUB, PAGE, 7, 0, 0, 0);
     return_gate[2] = 0xc3;
+    files(); /* while they are open: what comes tries close as well */
     numbers(gate, 0);
     numbers(return_gate, 0);
     numbers(gate, 0x40000000);
     futexes();
     advices();
     mappings();
+    receptions();
     beyond_the_file();
     return finish();
 }

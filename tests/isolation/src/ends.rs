@@ -44,15 +44,31 @@ fn cell_confined(bench: &Bench) -> Result<Verdict> {
     let cell = running.cell()?;
     check_credentials(cell)?;
     let descriptors = numbers_in(&format!("/proc/{cell}/fd"))?;
-    ensure!(descriptors == [3], "its descriptors are {descriptors:?}");
+    let own = |descriptor: &u32| matches!(descriptor, 3 | 4);
+    let (own, others): (Vec<_>, Vec<_>) = descriptors.into_iter().partition(own);
+    ensure!(own == [3, 4], "its own descriptors are {own:?}");
+    check_files(cell, &others)?;
     let threads = numbers_in(&format!("/proc/{cell}/task"))?;
     ensure!(threads.len() == 1, "it has {} threads", threads.len());
     check_root(cell)?;
     check_mappings(cell)?;
     let missing = shared_namespaces(cell)?;
     ensure!(missing.is_empty(), "it shares our namespaces {missing:?}");
-    let figures = "one descriptor, one thread, an empty root, six namespaces, no capability";
+    let figures = "memory, a channel and files to read, one thread, an empty root, six namespaces, no capability";
     Ok(Verdict::Passed(figures.to_owned()))
+}
+
+/// Regular files that are open for reading alone.
+fn check_files(cell: u32, descriptors: &[u32]) -> Result<()> {
+    for descriptor in descriptors {
+        let file = format!("/proc/{cell}/fd/{descriptor}");
+        ensure!(fs::metadata(&file)?.is_file(), "{file} is no file");
+        let facts = fs::read_to_string(format!("/proc/{cell}/fdinfo/{descriptor}"))?;
+        let flags = facts.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = u32::from_str_radix(flags.unwrap_or_default().trim(), 8)?;
+        ensure!(flags & 3 == 0, "{file} is open with flags {flags:o}");
+    }
+    Ok(())
 }
 
 /// An empty file system that cannot be written, and no other mounted anywhere.
@@ -94,7 +110,8 @@ fn check_mappings(cell: u32) -> Result<()> {
         let memory = name.starts_with("/#") || name.contains("husk-memory");
         let rights = line.split_whitespace().nth(1).unwrap_or("");
         let image = line.starts_with("7010") && name.ends_with("/husk") && !rights.contains('w');
-        ensure!(stub || memory || image, "it maps {line}");
+        let file = name.starts_with('/') && !rights.contains('w') && rights.ends_with('s');
+        ensure!(stub || memory || image || file, "it maps {line}");
     }
     Ok(())
 }

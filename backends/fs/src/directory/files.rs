@@ -1,6 +1,7 @@
 //! Operations on open files.
 //!
-//! What: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, FLUSH, LSEEK, FALLOCATE, COPY_FILE_RANGE.
+//! What: OPEN, CREATE, READ, WRITE, RELEASE, FSYNC, FLUSH, LSEEK, FALLOCATE, COPY_FILE_RANGE,
+//! SETUPMAPPING.
 //!
 //! Neighbours: [`crate::confine`] opens, [`crate::handles`] keeps.
 //!
@@ -11,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use guest_abi::fuse::{
     CopyFileRangeIn, CreateIn, EntryOut, FallocateIn, FlushIn, FsyncIn, LseekIn, LseekOut, OpenIn,
-    OpenOut, ReadIn, ReleaseIn, WriteIn, WriteOut,
+    OpenOut, ReadIn, ReleaseIn, SetupmappingIn, WriteIn, WriteOut,
 };
 use guest_abi::fuse::{FSYNC_FDATASYNC, OPEN_KILL_SUIDGID, WRITE_KILL_SUIDGID};
 use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, SeekFrom};
@@ -50,6 +51,22 @@ impl DirectoryService {
             FileType::Symlink => Err(Errno::LOOP),
             _ => Err(Errno::ACCESS),
         }
+    }
+
+    /// Hands a file over, opened anew for reading alone: what the guest keeps open of it holds none
+    /// of its locks. Only what has blocks on a store: what the host's kernel makes up when it is
+    /// read (`/proc`, `/sys`) may show more to who maps it, such as a device.
+    pub(super) fn set_up_mapping(&mut self, call: &mut Call<'_>) -> Result<()> {
+        let hand_over = self.hand_over.as_ref().ok_or(Errno::NOSYS)?;
+        let setup: SetupmappingIn = call.take()?;
+        let node = call.header.nodeid;
+        self.handles.get(setup.fh, node, Kind::File)?;
+        let file = self.open_node(node, OFlags::RDONLY)?;
+        if rustix::fs::fstat(&file)?.st_blocks == 0 {
+            return Err(Errno::NODEV);
+        }
+        let handed = hand_over(setup.moffset, file.as_fd());
+        handed.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
     fn handle(&mut self, node: u64, fd: OwnedFd, flags: OFlags) -> Result<OpenOut> {

@@ -26,6 +26,7 @@ mod locking;
 mod metadata;
 mod names;
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -37,7 +38,7 @@ use crate::confine::{self, Reopener};
 use crate::handles::{Handles, Kind};
 use crate::locks::RecordLocks;
 use crate::nodes::Nodes;
-use crate::service::{FuseService, Reply, Request};
+use crate::service::{FuseService, HandOver, Reply, Request};
 use crate::wire::{self, Call, Result, VALID_SECONDS};
 
 /// What the service can and the guest's kernel may use.
@@ -150,7 +151,6 @@ pub enum Error {
 }
 
 /// Serves one directory of the host to one machine.
-#[derive(Debug)]
 pub struct DirectoryService {
     access: Access,
     abilities: u32,
@@ -161,6 +161,16 @@ pub struct DirectoryService {
     locks: RecordLocks,
     /// Where the host lists directories to.
     listing: Vec<u8>,
+    /// How a file gets to a guest that wants to map it.
+    hand_over: Option<HandOver>,
+}
+
+impl fmt::Debug for DirectoryService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectoryService")
+            .field("access", &self.access)
+            .finish_non_exhaustive()
+    }
 }
 
 impl DirectoryService {
@@ -196,7 +206,15 @@ impl DirectoryService {
             handles: Handles::new(limits.handles),
             locks: RecordLocks::new(limits.lock_owners),
             listing: Vec::with_capacity(listing::BUFFER),
+            hand_over: None,
         })
+    }
+
+    /// Lets the guest map files as they lie in the host's page cache; without, it copies them.
+    #[must_use]
+    pub fn handing_over(mut self, hand_over: HandOver) -> Self {
+        self.hand_over = Some(hand_over);
+        self
     }
 
     /// Carries one request out, by family.
@@ -237,6 +255,7 @@ impl DirectoryService {
             Opcode::Lseek => self.lseek(call),
             Opcode::Fallocate => self.fallocate(call),
             Opcode::CopyFileRange => self.copy_file_range(call),
+            Opcode::Setupmapping => self.set_up_mapping(call),
             Opcode::Opendir => self.opendir(call),
             Opcode::Readdir => self.readdir(call),
             Opcode::Readdirplus => self.readdirplus(call),

@@ -4,9 +4,10 @@
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use guest_abi::cell::{CellCalls, RAM_FD, TrapVector};
+use guest_abi::cell::{CHANNEL_FD, CellCalls, TrapVector};
 
 pub(crate) const SYS_READ: u64 = 0;
+pub(crate) const SYS_CLOSE: u64 = 3;
 pub(crate) const SYS_MMAP: u64 = 9;
 pub(crate) const SYS_MPROTECT: u64 = 10;
 pub(crate) const SYS_MUNMAP: u64 = 11;
@@ -14,6 +15,7 @@ pub(crate) const SYS_RT_SIGACTION: u64 = 13;
 pub(crate) const SYS_RT_SIGPROCMASK: u64 = 14;
 pub(crate) const SYS_RT_SIGRETURN: u64 = 15;
 pub(crate) const SYS_MADVISE: u64 = 28;
+pub(crate) const SYS_RECVMSG: u64 = 47;
 pub(crate) const SYS_CLONE: u64 = 56;
 pub(crate) const SYS_SIGALTSTACK: u64 = 131;
 pub(crate) const SYS_FUTEX: u64 = 202;
@@ -23,6 +25,8 @@ pub(crate) const SYS_CLOSE_RANGE: u64 = 436;
 
 /// `MAP_SHARED | MAP_FIXED`: the only flags a cell maps with.
 pub(crate) const MAP_FLAGS: u64 = 0x11;
+/// `MSG_DONTWAIT | MSG_CMSG_CLOEXEC`: the only flags it receives with.
+pub(crate) const RECEIVE_FLAGS: u64 = 0x4000_0040;
 /// `FUTEX_WAIT` and `FUTEX_WAKE`, shared between processes.
 pub(crate) const FUTEX_WAIT: u64 = 0;
 pub(crate) const FUTEX_WAKE: u64 = 1;
@@ -56,10 +60,12 @@ pub(crate) static CALLS: CellCalls = CellCalls {
     wait,
     wake,
     exit,
+    receive,
+    close,
     set_trap_vector,
 };
 
-extern "C" fn map(linear: u64, physical: u64, length: u64, protection: u64) -> i64 {
+extern "C" fn map(descriptor: i32, linear: u64, offset: u64, length: u64, protection: u64) -> i64 {
     system_call(
         SYS_MMAP,
         [
@@ -67,10 +73,71 @@ extern "C" fn map(linear: u64, physical: u64, length: u64, protection: u64) -> i
             length,
             protection,
             MAP_FLAGS,
-            RAM_FD as u64,
-            physical,
+            descriptor as u64,
+            offset,
         ],
     )
+}
+
+/// `struct msghdr`.
+#[repr(C)]
+struct Message {
+    name: u64,
+    name_length: u64,
+    pieces: *const [u64; 2],
+    piece_count: u64,
+    control: *mut Control,
+    control_length: u64,
+    flags: u64,
+}
+
+/// `struct cmsghdr` with one descriptor.
+#[repr(C)]
+struct Control {
+    length: u64,
+    level: i32,
+    kind: i32,
+    descriptor: i32,
+    padding: i32,
+}
+
+/// `EBADMSG`: a message without a descriptor.
+const NO_FILE: i64 = -74;
+/// Length, level and kind of the control message of one descriptor: `SOL_SOCKET`, `SCM_RIGHTS`.
+const ONE_DESCRIPTOR: (u64, i32, i32) = (20, 1, 1);
+
+extern "C" fn receive(token: *mut u64) -> i64 {
+    let piece = [token.addr() as u64, size_of::<u64>() as u64];
+    let mut control = Control {
+        length: 0,
+        level: 0,
+        kind: 0,
+        descriptor: -1,
+        padding: 0,
+    };
+    let message = Message {
+        name: 0,
+        name_length: 0,
+        pieces: &raw const piece,
+        piece_count: 1,
+        control: &raw mut control,
+        control_length: size_of::<Control>() as u64,
+        flags: 0,
+    };
+    let pointer = (&raw const message).addr() as u64;
+    let arguments = [CHANNEL_FD as u64, pointer, RECEIVE_FLAGS, 0, 0, 0];
+    let got = system_call(SYS_RECVMSG, arguments);
+    // SAFETY: it lives, and the host may have written to it behind the compiler's back.
+    let control = unsafe { (&raw const control).read_volatile() };
+    match (control.length, control.level, control.kind) {
+        _ if got < 0 => got,
+        ONE_DESCRIPTOR => i64::from(control.descriptor),
+        _ => NO_FILE,
+    }
+}
+
+extern "C" fn close(descriptor: i32) -> i64 {
+    system_call(SYS_CLOSE, [descriptor as u64, 0, 0, 0, 0, 0])
 }
 
 extern "C" fn unmap(linear: u64, length: u64) -> i64 {

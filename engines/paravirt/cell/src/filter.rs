@@ -1,11 +1,11 @@
 //! The seccomp filter: the boundary of a cell.
 //!
-//! Everything traps (the kernel gets `SIGSYS` and serves the call) except the seven
+//! Everything traps (the kernel gets `SIGSYS` and serves the call) except the few
 //! calls of [`guest_abi::cell::ALLOWED_SYSTEM_CALLS`], from the stub's own text, with
 //! arguments that can do no harm. Classic BPF, 32 bits at a time, little endian
 //! (`linux/seccomp.h`, `linux/filter.h`).
 
-use guest_abi::cell::RAM_FD;
+use guest_abi::cell::CHANNEL_FD;
 use guest_abi::layout::{STUB_BASE, STUB_SPAN};
 
 use crate::calls;
@@ -84,7 +84,7 @@ const ALLOW: Instruction = finish(RET_ALLOW);
 
 /// The filter. Each block ends in a return; a jump's distance counts the instructions
 /// to skip, within its block.
-pub(crate) static FILTER: [Instruction; 45] = [
+pub(crate) static FILTER: [Instruction; 51] = [
     // Native 64-bit calls only: no int 0x80, no x32 (its numbers match nothing below).
     load(ARCHITECTURE),
     equal(AUDIT_ARCH_X86_64, 1, 0),
@@ -98,8 +98,9 @@ pub(crate) static FILTER: [Instruction; 45] = [
     TRAP,
     load(NUMBER),
     // No further conditions.
-    equal(calls::SYS_RT_SIGRETURN as u32, 3, 0),
-    equal(calls::SYS_EXIT_GROUP as u32, 2, 0),
+    equal(calls::SYS_RT_SIGRETURN as u32, 4, 0),
+    equal(calls::SYS_EXIT_GROUP as u32, 3, 0),
+    equal(calls::SYS_CLOSE as u32, 2, 0),
     equal(calls::SYS_MUNMAP as u32, 1, 0),
     equal(calls::SYS_MPROTECT as u32, 0, 1),
     ALLOW,
@@ -120,20 +121,27 @@ pub(crate) static FILTER: [Instruction; 45] = [
     equal(23, 1, 0),
     TRAP,
     ALLOW,
-    // mmap: the memory descriptor, shared, at a fixed address.
-    equal(calls::SYS_MMAP as u32, 1, 0),
-    TRAP,
+    // mmap: of a descriptor, shared, at a fixed address. Those that there are are the machine's
+    // memory, a socket, and files that were handed over to be read.
+    equal(calls::SYS_MMAP as u32, 0, 7),
     load(argument_low(3)),
     equal(calls::MAP_FLAGS as u32, 1, 0),
     TRAP,
     load(argument_high(3)),
     equal(0, 1, 0),
     TRAP,
-    load(argument_low(4)),
-    equal(RAM_FD as u32, 1, 0),
+    ALLOW,
+    // recvmsg: what the monitor hands over, without waiting.
+    equal(calls::SYS_RECVMSG as u32, 1, 0),
     TRAP,
-    load(argument_high(4)),
+    load(argument_low(0)),
+    equal(CHANNEL_FD as u32, 1, 0),
+    TRAP,
+    load(argument_high(0)),
     equal(0, 1, 0),
+    TRAP,
+    load(argument_low(2)),
+    equal(calls::RECEIVE_FLAGS as u32, 1, 0),
     TRAP,
     ALLOW,
 ];

@@ -85,7 +85,7 @@ extern "C" fn start() -> ! {
     catch_signals();
     unblock_signals();
     close_descriptors(0, RAM_FD - 1);
-    close_descriptors(CHANNEL_FD + 1, i32::MAX);
+    close_descriptors(IMAGE_FD + 1, i32::MAX);
     wait_for_word();
     map(
         65,
@@ -131,7 +131,7 @@ extern "C" fn start() -> ! {
     unmap_everything_else(info.ram_span);
     start_threads(info.vcpus);
     wait_for_word();
-    close_descriptors(RAM_FD + 1, i32::MAX);
+    close_descriptors(CHANNEL_FD + 1, i32::MAX);
     close_the_sandbox();
     enter(info.entry, 0)
 }

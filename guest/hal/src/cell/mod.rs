@@ -21,11 +21,10 @@ use guest_abi::vcpu::{
 
 use crate::area::{self, area};
 use crate::boot::{device_page, ring, vcpu_page};
+use crate::host_file::HostFiles;
 use crate::platform::{Lower, MapError, Platform, Protection, Ticket};
 use crate::sync::Once;
 use crate::{GuestAddress, LinearAddress, Nanos, lock, time};
-
-const _: () = assert!(RAM_FD == 3);
 
 const MADV_REMOVE: u64 = 9;
 const MADV_HUGEPAGE: u64 = 14;
@@ -71,6 +70,7 @@ impl Platform for Cell {
         protection: Protection,
     ) -> Result<(), MapError> {
         check((calls().map)(
+            RAM_FD,
             linear.0,
             physical.0,
             length,
@@ -225,7 +225,42 @@ impl Platform for Cell {
     }
 }
 
+impl HostFiles for Cell {
+    fn receive(&self) -> Option<(u64, i32)> {
+        let mut token = 0;
+        let descriptor = (calls().receive)(&raw mut token);
+        Some((
+            token,
+            i32::try_from(descriptor)
+                .ok()
+                .filter(|number| *number >= 0)?,
+        ))
+    }
+
+    fn map(
+        &self,
+        descriptor: i32,
+        linear: LinearAddress,
+        offset: u64,
+        length: u64,
+        protection: Protection,
+    ) -> Result<(), MapError> {
+        let (linear, protection) = (linear.0, protection.bits());
+        check((calls().map)(
+            descriptor, linear, offset, length, protection,
+        ))
+    }
+
+    fn close(&self, descriptor: i32) {
+        (calls().close)(descriptor);
+    }
+}
+
 impl Lower for Cell {
+    fn host_files(&self) -> Option<&'static dyn HostFiles> {
+        Some(&Self)
+    }
+
     fn leave_address(&self) -> u64 {
         entry::leave_address()
     }

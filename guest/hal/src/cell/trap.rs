@@ -150,8 +150,11 @@ fn in_kernel(signal: i32, context: &mut HostContext) {
                 context.rip = entry::leave_address();
             }
         }
-        SIGSEGV if user::fixup(context.rip).is_some() => {
+        SIGSEGV | SIGBUS if context.address < APP_END && user::fixup(context.rip).is_some() => {
             context.rip = user::fixup(context.rip).unwrap_or(context.rip);
+            if signal == SIGBUS {
+                area().no_memory.store(1, Ordering::Relaxed);
+            }
         }
         SIGBUS => report::end(End::OutOfMemory, format_args!("")),
         _ => report::end(

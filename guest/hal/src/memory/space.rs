@@ -24,7 +24,7 @@ const FIRST: u64 = HUGE_PAGE_SIZE / 2;
 const IDLE_MAX: u64 = 4 * HUGE_PAGE_SIZE;
 
 /// What a large page may cost: a block whose pages come one by one costs no more than that.
-const DEAR: Nanos = Nanos(500_000);
+const DEAR: Nanos = Nanos(1_200_000);
 /// How many blocks do without one after one was dearer. A host that is a virtual machine itself and
 /// reports its free pages gets each back only when it is touched, which made it 5 ms instead of 90 us.
 const SMALL: u32 = 64;

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use guest_hal::host_file::HostFile;
 use guest_hal::memory::Extent;
 use guest_hal::{LinearAddress, Nanos};
 use linux_raw_sys::general as raw;
@@ -214,6 +215,12 @@ pub trait Regular {
         extent_offset: u64,
         length: u64,
     ) -> Result<u64>;
+
+    /// The host's file itself, for mappings that are only read, where its content is that and
+    /// the platform can. With `ask` false, only if the host need not be asked for it.
+    fn host_file(&self, _ask: bool) -> Option<Arc<HostFile>> {
+        None
+    }
 
     /// The pages themselves, for shared mappings.
     ///

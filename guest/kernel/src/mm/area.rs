@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use guest_hal::host_file::HostFile;
 use guest_hal::memory::Extent;
 use guest_hal::{GuestAddress, LinearAddress, Protection, platform};
 
@@ -33,6 +34,16 @@ pub enum Backing {
     /// A private copy of the file that has yet to be made; not mapped.
     Lazy {
         /// Bytes that were made just before it by the last fault there; zero: none.
+        brought: u64,
+    },
+    /// The file as the host has it, mapped but for writing. What is written of a private one becomes
+    /// a copy first.
+    Shown {
+        /// The host's file.
+        file: Arc<HostFile>,
+        /// Nobody may write it: its file was not opened for that.
+        shared: bool,
+        /// As in [`Backing::Lazy`].
         brought: u64,
     },
     /// The file's pages.
@@ -77,8 +88,33 @@ impl Area {
             Backing::Private(extent) => map(start, extent.start(), length, self.protection),
             Backing::Shared(_) => self.install_part(start, start, self.end),
             Backing::Device(physical) => map(start, *physical, length, self.protection),
+            Backing::Shown { file, .. } => {
+                let offset = self.file.as_ref().map_or(0, |file| file.offset);
+                let mapped = file.map(LinearAddress(start), offset, length, self.protection);
+                mapped.map_err(|_| Errno::ENOMEM)
+            }
             Backing::None | Backing::Lazy { .. } | Backing::BeyondFile { .. } => Ok(()),
         }
+    }
+
+    /// Shows the file as the host has it, if that can be; where it is `small`, only if the host
+    /// need not be asked for it. Whether it does.
+    pub(super) fn show(&mut self, start: u64, shared: bool, small: bool) -> bool {
+        let file = self.file.as_ref().and_then(|file| file.file.regular().ok());
+        let Some(file) = file.and_then(|file| file.host_file(!small)) else {
+            return false;
+        };
+        let shown = Backing::Shown {
+            file,
+            shared,
+            brought: 0,
+        };
+        let before = core::mem::replace(&mut self.backing, shown);
+        let done = self.install(start).is_ok();
+        if !done {
+            self.backing = before;
+        }
+        done
     }
 
     /// Maps the pages of `from..to` of a shared area that begins at `start`.
@@ -102,6 +138,14 @@ impl Area {
             regular.read_into_extent(backing.offset, extent, 0, extent.len())?;
         }
         Ok(())
+    }
+
+    /// Whether others see what is written to it.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(
+            self.backing,
+            Backing::Shared(_) | Backing::Shown { shared: true, .. }
+        )
     }
 
     /// Its memory, if that is its own and present.
@@ -142,6 +186,11 @@ impl Area {
             Backing::Device(physical) => Backing::Device(GuestAddress(physical.0 + kept)),
             Backing::Private(extent) => Backing::Private(extent.split_off(kept)),
             Backing::Lazy { .. } => Backing::Lazy { brought: 0 },
+            Backing::Shown { file, shared, .. } => Backing::Shown {
+                file: Arc::clone(file),
+                shared: *shared,
+                brought: 0,
+            },
             Backing::Shared(pages) => Backing::Shared(Arc::clone(pages)),
         };
         let file = self.file.as_ref().map(|file| file.after(kept));

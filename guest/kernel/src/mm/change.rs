@@ -74,7 +74,8 @@ impl AddressSpace {
     fn protect_area(&mut self, start: u64, protection: Protection) -> Result<()> {
         let area = self.areas.get(&start).ok_or(Errno::ENOMEM)?;
         let length = area.end - start;
-        if let (Backing::Shared(_), Some(file)) = (&area.backing, &area.file)
+        if area.is_shared()
+            && let Some(file) = &area.file
             && protection.contains(Protection::WRITE)
             && !file.file.is_writable()
         {
@@ -94,6 +95,22 @@ impl AddressSpace {
         }
         if matches!(area.backing, Backing::Shared(_)) && length > super::EAGER_FILL_MAX {
             // Only parts of it may be mapped: faults bring them back with the new rights.
+            return platform()
+                .unmap(LinearAddress(start), length)
+                .map_err(|_| Errno::ENOMEM);
+        }
+        if let Backing::Shown { file, .. } = &area.backing {
+            if file
+                .protect(LinearAddress(start), length, protection)
+                .is_ok()
+            {
+                return Ok(());
+            }
+            // As from a file system without execution, which is the host's affair.
+            area.backing = match &area.backing {
+                Backing::Shown { shared: false, .. } => Backing::Lazy { brought: 0 },
+                _ => return Err(Errno::EACCES),
+            };
             return platform()
                 .unmap(LinearAddress(start), length)
                 .map_err(|_| Errno::ENOMEM);
@@ -243,7 +260,7 @@ impl AddressSpace {
     fn extend(&mut self, at: u64, length: u64) -> Result<()> {
         let (_, area) = self.area_at(LinearAddress(at - 1)).ok_or(Errno::EFAULT)?;
         let (protection, before) = (area.protection, area.file.clone());
-        let shared = matches!(area.backing, Backing::Shared(_));
+        let shared = area.is_shared();
         let first = self
             .area_at(LinearAddress(at - 1))
             .map_or(at, |(first, _)| first.0);

@@ -36,6 +36,8 @@ const EAGER_FILL_MAX: u64 = 64 << 10;
 const LARGE: u64 = 4 << 20;
 /// What the first fault in a mapping brings in, and what shared mappings show at a time.
 const FILL_CHUNK: u64 = 64 << 10;
+/// What becomes the machine's own when the kernel writes to a file's text.
+const OWN_CHUNK: u64 = 16 << 10;
 /// The most that one fault brings in.
 const FILL_CHUNK_MAX: u64 = 512 << 10;
 
@@ -125,7 +127,10 @@ impl AddressSpace {
                 let (physical, _) = runs.first()?;
                 physical.checked_add(offset - page)
             }
-            Backing::None | Backing::Lazy { .. } | Backing::BeyondFile { .. } => None,
+            Backing::None
+            | Backing::Lazy { .. }
+            | Backing::Shown { .. }
+            | Backing::BeyondFile { .. } => None,
         }
     }
 
@@ -267,25 +272,26 @@ impl AddressSpace {
         let size = file.file.regular()?.size()?;
         let present = page_up(size.saturating_sub(file.offset)).min(length);
         if present > 0 {
-            let lazy = present > EAGER_FILL_MAX;
-            let backing = if lazy {
-                Backing::Lazy { brought: 0 }
-            } else {
-                Backing::Private(self.extent_for(start, present)?)
-            };
+            let small = present <= EAGER_FILL_MAX;
             let end = start + present;
-            let area = Area {
+            let mut area = Area {
                 end,
                 protection,
-                backing,
+                backing: Backing::Lazy { brought: 0 },
                 file: Some(file.clone()),
                 grows: false,
             };
-            if !lazy {
+            let shown = area.show(start, false, small);
+            if !shown && small {
+                area.backing = Backing::Private(self.extent_for(start, present)?);
                 area.fill()?;
                 area.install(start)?;
             }
             self.areas.insert(start, area);
+            if shown && small && protection.contains(Protection::WRITE) {
+                let copied = self.take_over(start, end);
+                copied.map_err(|_| Errno::ENOMEM)?;
+            }
         }
         let rest = (start + present, start + length);
         self.insert_beyond_file(rest, false, protection, file.after(present));
@@ -302,18 +308,20 @@ impl AddressSpace {
         let size = file.file.regular()?.size()?;
         let present = page_up(size.saturating_sub(file.offset)).min(length);
         if present > 0 {
-            let pages = file.file.regular()?.pages()?;
-            let backing = Backing::Shared(pages);
+            let small = present <= EAGER_FILL_MAX;
             let end = start + present;
-            let area = Area {
+            let mut area = Area {
                 end,
                 protection,
-                backing,
+                backing: Backing::None,
                 file: Some(file.clone()),
                 grows: false,
             };
-            if present <= EAGER_FILL_MAX {
-                area.install(start)?;
+            if file.file.is_writable() || !area.show(start, true, small) {
+                area.backing = Backing::Shared(file.file.regular()?.pages()?);
+                if small {
+                    area.install(start)?;
+                }
             }
             self.areas.insert(start, area);
         }
@@ -417,6 +425,10 @@ impl AddressSpace {
         }
         match area.backing {
             Backing::Lazy { brought } => self.bring_in(start, address.0, brought),
+            Backing::Shown { brought, .. } if needed(error) == Protection::WRITE => {
+                self.bring_in(start, address.0, brought)
+            }
+            Backing::Shown { .. } => area.install(start).map_err(|_| FaultError::Bus),
             Backing::Shared(_) => self.show(start, address.0),
             Backing::BeyondFile { shared } => self.grow(start, address.0, shared),
             // What was missing came meanwhile, for another thread.
@@ -451,23 +463,60 @@ impl AddressSpace {
         let end = self.areas.get(&from).ok_or(FaultError::Unmapped)?.end;
         // What comes next would follow this.
         if let Some(next) = self.areas.get_mut(&end)
-            && let Backing::Lazy { brought } = &mut next.backing
+            && let Backing::Lazy { brought } | Backing::Shown { brought, .. } = &mut next.backing
         {
             *brought = end - from;
         }
-        let extent = self.extent_for(from, end - from);
+        self.take_over(from, end)
+    }
+
+    /// Makes the copy of a whole private area of a file.
+    fn take_over(&mut self, start: u64, end: u64) -> core::result::Result<(), FaultError> {
+        let extent = self.extent_for(start, end - start);
         let extent = extent.map_err(|_| FaultError::Bus)?;
-        let area = self.areas.get_mut(&from).ok_or(FaultError::Unmapped)?;
-        area.backing = Backing::Private(extent);
-        let done = area.fill().and_then(|()| area.install(from));
+        let area = self.areas.get_mut(&start).ok_or(FaultError::Unmapped)?;
+        if matches!(area.backing, Backing::Shown { .. }) {
+            extent.populate();
+            let copied = extent.write_from_user(0, LinearAddress(start), end - start);
+            copied.map_err(|_| FaultError::Bus)?;
+        }
+        let before = core::mem::replace(&mut area.backing, Backing::Private(extent));
+        let filled = match before {
+            Backing::Lazy { .. } => area.fill(),
+            _ => Ok(()),
+        };
+        let done = filled.and_then(|()| area.install(start));
         if done.is_ok() && area.protection.contains(Protection::READ) {
             // All of it is in memory already: one call instead of a fault for each page.
-            platform().populate(LinearAddress(from), end - from, false);
+            platform().populate(LinearAddress(start), end - start, false);
         }
         done.map_err(|_| {
-            area.backing = Backing::Lazy { brought };
+            area.backing = before;
             FaultError::Bus
         })
+    }
+
+    /// Gives the pages around an address memory of their own, if they show a file of the host: the
+    /// kernel is to write there.
+    pub fn own(&mut self, address: LinearAddress) {
+        let Some((start, area)) = self.area_at(address) else {
+            return;
+        };
+        if let Backing::Shown { shared: false, .. } = area.backing {
+            let from = (address.0 / OWN_CHUNK * OWN_CHUNK).max(start.0);
+            let end = (address.0 / OWN_CHUNK * OWN_CHUNK + OWN_CHUNK).min(area.end);
+            self.split(from);
+            self.split(end);
+            // If it cannot be had, there is nothing to write to.
+            let _ = self.take_over(from, end);
+        }
+    }
+
+    /// Whether a file of the host shows at an address.
+    #[must_use]
+    pub fn is_shown(&self, address: LinearAddress) -> bool {
+        self.area_at(address)
+            .is_some_and(|(_, area)| matches!(area.backing, Backing::Shown { .. }))
     }
 
     /// Maps the chunk of a shared area around an address.

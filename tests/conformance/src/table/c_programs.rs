@@ -36,6 +36,7 @@ const OTHERS: &[&str] = &[
     "madvise",
     "memory_mix",
     "mmap_anonymous",
+    "mapped_library",
     "mmap_file",
     "mprotect",
     "mremap",

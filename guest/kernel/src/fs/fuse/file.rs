@@ -7,6 +7,7 @@ use guest_abi::fuse::{
     FSYNC_FDATASYNC, FallocateIn, FlushIn, FsyncIn, LseekIn, LseekOut, Opcode, OpenIn, OpenOut,
     ReadIn, ReleaseIn, SetattrIn, WriteIn, WriteOut, init, setattr,
 };
+use guest_hal::host_file::HostFile;
 use guest_hal::memory::Extent;
 use guest_hal::virtio::{Source, Target};
 use linux_raw_sys::general as raw;
@@ -378,6 +379,14 @@ impl Regular for FuseFile {
         self.inode
             .pages()
             .copy_out(self, offset, (extent, at), length)
+    }
+
+    fn host_file(&self, ask: bool) -> Option<Arc<HostFile>> {
+        // A volume's file may have pages here that the host has yet to see.
+        if self.inode.fs.usage != Use::Lower {
+            return None;
+        }
+        self.inode.host_file(self.handle.fh, ask)
     }
 
     fn pages(&self) -> Result<Arc<PageStore>> {

@@ -29,8 +29,10 @@ pub use session::{Request, Session, Transport, Waits};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
+use core::sync::atomic::AtomicBool;
 
 use guest_abi::fuse::{AttrOut, GetattrIn, Opcode, ROOT_ID, StatfsOut};
+use guest_hal::host_file::HostFile;
 use guest_hal::sync::{Mutex, Once};
 use hashbrown::HashMap;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -59,6 +61,8 @@ pub struct FuseFs {
     usage: Use,
     nodes: Mutex<HashMap<u64, Weak<FuseInode>>>,
     idle: Mutex<VecDeque<Arc<Handle>>>,
+    /// Whether the server may hand over files, as far as is known.
+    hands_over: AtomicBool,
     root: Once<Arc<FuseInode>>,
     this: Weak<Self>,
 }
@@ -86,6 +90,7 @@ impl FuseFs {
             usage,
             nodes: Mutex::new(HashMap::new()),
             idle: Mutex::new(VecDeque::new()),
+            hands_over: AtomicBool::new(HostFile::can_be_had()),
             root: Once::new(),
             this: this.clone(),
         });

@@ -5,8 +5,11 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use guest_abi::fuse::{Attr, AttrOut, EntryOut, GetattrIn, Opcode, ROOT_ID, SetattrIn, setattr};
+use guest_abi::fuse::{
+    Attr, AttrOut, EntryOut, GetattrIn, Opcode, ROOT_ID, SetattrIn, SetupmappingIn, setattr,
+};
 use guest_hal::Nanos;
+use guest_hal::host_file::HostFile;
 use guest_hal::sync::{Mutex, Once};
 use guest_hal::virtio::Target;
 use linux_raw_sys::general as raw;
@@ -20,6 +23,9 @@ use crate::fs::metadata::{Change, FileKind, Metadata, NewTime, Timestamp};
 use crate::fs::pages::{Backing, Pages};
 use crate::fs::pipe::Pipe;
 use crate::{Errno, Result};
+
+/// By what the next file that is handed over is known.
+static TOKENS: AtomicU64 = AtomicU64::new(1);
 
 /// Until when something that is valid for a while may be believed.
 pub(super) fn validity(seconds: u64, nanos: u32) -> Nanos {
@@ -44,6 +50,8 @@ pub struct FuseInode {
     /// A named pipe's content: the host's pipe of that name is another.
     pipe: Once<Arc<Pipe>>,
     reader: Mutex<Weak<Handle>>,
+    /// The host's file, while some of it is mapped.
+    shown: Mutex<Weak<HostFile>>,
     /// Whether POSIX locks were taken, so that closing must drop them.
     pub(super) locked: AtomicBool,
 }
@@ -113,6 +121,7 @@ impl FuseInode {
             text: Once::new(),
             pipe: Once::new(),
             reader: Mutex::new(Weak::new()),
+            shown: Mutex::new(Weak::new()),
             locked: AtomicBool::new(false),
         })
     }
@@ -240,6 +249,35 @@ impl FuseInode {
         let handle = Handle::open(self, raw::O_RDONLY)?;
         *self.reader.lock() = Arc::downgrade(&handle);
         Ok(handle)
+    }
+
+    /// The host's file behind the server's `fh`; if it is not here, it is asked for with `ask`.
+    pub(super) fn host_file(&self, fh: u64, ask: bool) -> Option<Arc<HostFile>> {
+        let known = self.shown.lock().upgrade();
+        if known.is_some() || !ask || !self.fs.hands_over.load(Ordering::Relaxed) {
+            return known;
+        }
+        let token = TOKENS.fetch_add(1, Ordering::Relaxed);
+        let setup = SetupmappingIn {
+            fh,
+            moffset: token,
+            ..SetupmappingIn::default()
+        };
+        let request = self.request(Opcode::Setupmapping);
+        match self.fs.session.ask::<_, ()>(request, &setup, &[]) {
+            Ok(()) => {
+                let file = Arc::new(HostFile::receive(token)?);
+                *self.shown.lock() = Arc::downgrade(&file);
+                Some(file)
+            }
+            Err(error) => {
+                // This one, or this server, does not: it is copied.
+                if error == Errno::ENOSYS {
+                    self.fs.hands_over.store(false, Ordering::Relaxed);
+                }
+                None
+            }
+        }
     }
 
     fn set_reader(&self, handle: &Arc<Handle>) {

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use guest_hal::host_file::HostFile;
 use guest_hal::memory::Extent;
 use guest_hal::sync::Once;
 use linux_raw_sys::general as raw;
@@ -157,6 +158,13 @@ impl Regular for OverlayFile {
         content
             .pages
             .copy_out(&*content, offset, (extent, at), length)
+    }
+
+    fn host_file(&self, ask: bool) -> Option<Arc<HostFile>> {
+        if self.inode.content().is_some() {
+            return None;
+        }
+        self.lower_regular().ok()?.host_file(ask)
     }
 
     fn pages(&self) -> Result<Arc<PageStore>> {

@@ -30,7 +30,7 @@ impl Shown {
             start,
             end: area.end,
             protection: area.protection,
-            shared: matches!(area.backing, Backing::Shared(_)),
+            shared: area.is_shared(),
             grows: area.grows,
             present: matches!(area.backing, Backing::Private(_) | Backing::Shared(_)),
             file: area
