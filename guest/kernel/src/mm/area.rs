@@ -100,7 +100,10 @@ impl Area {
     /// Shows the file as the host has it, if that can be; where it is `small`, only if the host
     /// need not be asked for it. Whether it does.
     pub(super) fn show(&mut self, start: u64, shared: bool, small: bool) -> bool {
-        let file = self.file.as_ref().and_then(|file| file.file.regular().ok());
+        // Who has it open for writing expects to see here what is written there.
+        let file = self.file.as_ref().map(|file| &file.file);
+        let file = file.filter(|file| !file.is_writable());
+        let file = file.and_then(|file| file.regular().ok());
         let Some(file) = file.and_then(|file| file.host_file(!small)) else {
             return false;
         };

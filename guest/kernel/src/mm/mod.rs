@@ -317,7 +317,7 @@ impl AddressSpace {
                 file: Some(file.clone()),
                 grows: false,
             };
-            if file.file.is_writable() || !area.show(start, true, small) {
+            if !area.show(start, true, small) {
                 area.backing = Backing::Shared(file.file.regular()?.pages()?);
                 if small {
                     area.install(start)?;
