@@ -115,7 +115,8 @@ extern "C" fn receive(token: *mut u64) -> i64 {
         descriptor: -1,
         padding: 0,
     };
-    let message = Message {
+    // The host writes lengths and flags back to it.
+    let mut message = Message {
         name: 0,
         name_length: 0,
         pieces: &raw const piece,
@@ -124,7 +125,7 @@ extern "C" fn receive(token: *mut u64) -> i64 {
         control_length: size_of::<Control>() as u64,
         flags: 0,
     };
-    let pointer = (&raw const message).addr() as u64;
+    let pointer = (&raw mut message).addr() as u64;
     let arguments = [CHANNEL_FD as u64, pointer, RECEIVE_FLAGS, 0, 0, 0];
     let got = system_call(SYS_RECVMSG, arguments);
     // SAFETY: it lives, and the host may have written to it behind the compiler's back.
