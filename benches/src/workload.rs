@@ -268,17 +268,24 @@ fn runtimes() -> Vec<Workload> {
     ];
     let garbage = |bench: &Bench| compile_java(bench, "Garbage");
     vec![
-        Workload::java(
-            "java-hello",
-            Kind::HostWhole(&["java", "-cp", "{folder}", "Hello"]),
-            |bench| compile_java(bench, "Hello"),
-        )
+        // Java compiles beside what it runs: with as many processors as it has natively.
+        Workload {
+            husk: TWO,
+            ..Workload::java(
+                "java-hello",
+                Kind::HostWhole(&["java", "-cp", "{folder}", "Hello"]),
+                |bench| compile_java(bench, "Hello"),
+            )
+        }
         .promising(Promise::RatioAtMost(1.6)),
-        Workload::java(
-            "java-compute",
-            Kind::Host(&["java", "-cp", "{folder}", "Compute"]),
-            |bench| compile_java(bench, "Compute"),
-        )
+        Workload {
+            husk: TWO,
+            ..Workload::java(
+                "java-compute",
+                Kind::Host(&["java", "-cp", "{folder}", "Compute"]),
+                |bench| compile_java(bench, "Compute"),
+            )
+        }
         .promising(COMPUTE),
         Workload::java("java-garbage", Kind::Host(GARBAGE), garbage),
         Workload {
