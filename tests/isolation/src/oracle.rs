@@ -50,7 +50,11 @@ pub(crate) fn read(log: &str) -> Seen {
             seen.closed = true;
             continue;
         }
-        if cell != Some(id) || rest.starts_with("<...") {
+        if cell != Some(id) {
+            continue;
+        }
+        if rest.starts_with("<...") {
+            gave_itself_back = pending.is_some_and(|name| gives_itself_back(name, rest));
             continue;
         }
         if rest.starts_with("--- SIGSYS") {
@@ -79,12 +83,13 @@ fn is_closing(line: &str) -> bool {
     address.is_some_and(|address| stub.contains(&address))
 }
 
-/// Whether a number that is no call's came back as the result: so it does where the filter traps, while a
+/// Whether a number that is no call's came back as the result, or nothing did: so it does where the filter traps, while a
 /// host that serves it answers that there is no such call.
 fn gives_itself_back(name: &str, line: &str) -> bool {
     let result = line.rsplit_once(" = ").map(|(_, result)| result.trim());
     let number = name.strip_prefix("syscall_");
-    number.is_some() && number == result
+    let never_returned = line.ends_with("<unfinished ...>");
+    number.is_some() && (number == result || never_returned)
 }
 
 /// The name of the call that a line is about.
@@ -140,6 +145,11 @@ mod tests {
         );
         check("7  syscall_0x150(0) = -6\n", &["syscall_0x150"], &[]);
         check("7  syscall_0x1ff(0) = 0x1ff\n", &[], &[]);
+        let cut = "7  syscall_0x1ff(0 <unfinished ...>\n";
+        check(cut, &[], &[]);
+        let resumed = |result: &str| format!("{cut}7  <... syscall_0x1ff resumed>) = {result}\n");
+        check(&resumed("0x1ff"), &[], &[]);
+        check(&resumed("0"), &["syscall_0x1ff"], &["syscall_0x1ff"]);
     }
 
     #[test]
