@@ -69,7 +69,8 @@ pub struct Trap {
     pub error: u64,
     /// Linear address of a page fault.
     pub address: u64,
-    /// The host could not give a page: the machine's memory is used up.
+    /// The host could not give a page: the machine's memory is used up, or a file of the host that
+    /// shows there has become shorter.
     pub no_memory: bool,
 }
 

@@ -4,7 +4,8 @@
 //! of backing. An area that can be accessed owns its memory, an extent that is mapped
 //! directly; there are no faults for anonymous memory, since the layer below backs a
 //! page when it is touched. What is brought in by a fault is the content of large
-//! private file mappings ([`fault`](AddressSpace::fault)).
+//! private file mappings ([`fault`](AddressSpace::fault)), and the copy of what is written where a
+//! file of the host shows ([`Backing::Shown`]).
 //!
 //! * `area`: one range.
 //! * `change`: unmapping, protecting, moving.
