@@ -77,6 +77,8 @@ pub struct Facts {
     pub hwcap: (u64, u64),
     /// `AT_MINSIGSTKSZ` of the host.
     pub signal_stack_min: u64,
+    /// The host's own host takes back what memory is free, so that large pages are dear.
+    pub large_pages_are_dear: bool,
 }
 
 /// Loads `kernel` and everything it is told. With `image`, the offset of the kernel in a
@@ -113,6 +115,7 @@ pub fn load(
         hwcap: facts.hwcap.0,
         hwcap2: facts.hwcap.1,
         signal_stack_min: facts.signal_stack_min,
+        large_pages_are_dear: u64::from(facts.large_pages_are_dear),
         ram: facts.ram,
         segments,
     };
@@ -193,6 +196,7 @@ mod tests {
             entropy: [0; 64],
             hwcap: (0, 0),
             signal_stack_min: 2048,
+            large_pages_are_dear: false,
         }
     }
 

@@ -248,6 +248,14 @@ fn network_number(options: &RunOptions) -> u32 {
     ROOT + 1 + options.volume.len() as u32
 }
 
+/// Whether this host is a machine itself that tells its own host which pages are free; those are
+/// taken from it, and come back one by one when they are touched. Linux has an order of pages here
+/// once somebody wants its reports (`mm/page_reporting.c`), and -1 before.
+fn reports_free_pages() -> bool {
+    let order = std::fs::read("/sys/module/page_reporting/parameters/page_reporting_order");
+    order.is_ok_and(|order| matches!(order.trim_ascii(), [b'0'..=b'9'] | [b'1', b'0'..=b'9']))
+}
+
 fn facts(options: &RunOptions, started: u64, has_network: bool) -> Result<Facts, Failure> {
     let mut entropy = [0; 64];
     let filled = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
@@ -269,5 +277,6 @@ fn facts(options: &RunOptions, started: u64, has_network: bool) -> Result<Facts,
         entropy,
         hwcap: (hwcap as u64, hwcap2 as u64),
         signal_stack_min: rustix::param::linux_minsigstksz() as u64,
+        large_pages_are_dear: reports_free_pages(),
     })
 }

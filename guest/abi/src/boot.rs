@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// `BootInfo::magic`: "HUSKBOOT" in little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"HUSKBOOT");
 /// `BootInfo::version`; both sides come from one build, a mismatch is a packaging fault.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Most segments of a kernel image.
 pub const SEGMENTS_MAX: usize = 8;
 
@@ -82,6 +82,9 @@ pub struct BootInfo {
     pub hwcap2: u64,
     /// Bytes of a signal frame's extended state, `AT_MINSIGSTKSZ` of the host.
     pub signal_stack_min: u64,
+    /// Not zero: a large page that nobody had lately costs many times what clearing it does,
+    /// because the host is a machine itself and tells its own host what memory is free (cell).
+    pub large_pages_are_dear: u64,
     /// Physical memory, for the bare platform; empty in a cell.
     pub ram: [RamRange; RAM_RANGES_MAX],
     /// The kernel's image.

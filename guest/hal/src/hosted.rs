@@ -32,7 +32,7 @@ pub fn initialize() {
     static DONE: std::sync::Once = std::sync::Once::new();
     DONE.call_once(|| {
         ram_base();
-        crate::memory::initialize(SPAN);
+        crate::memory::initialize(SPAN, false);
     });
 }
 

@@ -20,6 +20,8 @@ use crate::{GuestAddress, platform};
 
 mod space;
 
+pub use space::large_pages_are_dear;
+
 /// Below this, clearing memory that is packed with other memory does not give it back.
 const CLEAR_MAX: u64 = 128 << 10;
 
@@ -242,11 +244,11 @@ impl Drop for Extent {
 
 /// Divides what lies above `FREE_START` between the heap and the extents; once, before
 /// the first allocation. `span` is the length of guest-physical space.
-pub(crate) fn initialize(span: u64) {
+pub(crate) fn initialize(span: u64, large_pages_are_dear: bool) {
     let heap = (span / 16).clamp(16 << 20, 64 << 30);
     #[cfg(kernel_build)]
     heap::initialize(ram_pointer(layout::FREE_START), heap as usize);
-    space::initialize(layout::FREE_START + heap, span);
+    space::initialize(layout::FREE_START + heap, span, large_pages_are_dear);
 }
 
 #[cfg(kernel_build)]

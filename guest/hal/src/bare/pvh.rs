@@ -301,6 +301,7 @@ pub(super) fn boot_information(machine: &Machine) -> BootInfo {
         hwcap: u64::from(feature.edx),
         hwcap2: HWCAP2_FSGSBASE,
         signal_stack_min: u64::from(area) + SIGNAL_FRAME,
+        large_pages_are_dear: 0,
         ram: machine.ram,
         segments: [Segment::default(); SEGMENTS_MAX],
     }

@@ -31,7 +31,7 @@ pub(crate) fn start(start_info: u64) {
         start_elsewhere(start_info);
     }
     let info = boot::initialize();
-    crate::memory::initialize(info.ram_span.min(layout::RAM_SPAN_MAX));
+    crate::memory::initialize(info.ram_span.min(layout::RAM_SPAN_MAX), false);
     x86_64::instructions::interrupts::enable();
 }
 

@@ -43,7 +43,8 @@ pub(crate) fn start(table: CellCalls) {
     CALLS.call_once(|| table);
     (table.set_trap_vector)(trap::vector);
     let info = crate::boot::initialize();
-    crate::memory::initialize(info.ram_span.min(layout::RAM_SPAN_MAX));
+    let dear = info.large_pages_are_dear != 0;
+    crate::memory::initialize(info.ram_span.min(layout::RAM_SPAN_MAX), dear);
 }
 
 /// The platform.

@@ -25,8 +25,9 @@ const IDLE_MAX: u64 = 4 * HUGE_PAGE_SIZE;
 
 /// What a large page may cost: a block whose pages come one by one costs no more than that.
 const DEAR: Nanos = Nanos(1_200_000);
-/// How many blocks do without one after one was dearer. A host that is a virtual machine itself and
-/// reports its free pages gets each back only when it is touched, which made it 5 ms instead of 90 us.
+/// How many blocks do without one after one was dearer, and at first where the host is known to be
+/// like that. A host that is a virtual machine itself and reports its free pages gets each back only
+/// when it is touched, which made it 5 ms instead of 90 us.
 const SMALL: u32 = 64;
 
 /// Free ranges: start to length; neighbours are merged.
@@ -47,6 +48,7 @@ struct Space {
     first: u64,
     /// How many blocks are to do without a large page yet.
     small: u32,
+    dear: bool,
 }
 
 static SPACE: Mutex<Space> = Mutex::new(Space {
@@ -55,12 +57,23 @@ static SPACE: Mutex<Space> = Mutex::new(Space {
     blocks: BTreeSet::new(),
     first: FIRST,
     small: 0,
+    dear: false,
 });
 
 /// Hands `start..end` out from now on.
-pub(super) fn initialize(start: u64, end: u64) {
+pub(super) fn initialize(start: u64, end: u64, large_pages_are_dear: bool) {
     let start = start.next_multiple_of(HUGE_PAGE_SIZE);
-    SPACE.lock().plain.put(start, end - start);
+    let mut space = SPACE.lock();
+    space.plain.put(start, end - start);
+    space.dear = large_pages_are_dear;
+    space.small = if large_pages_are_dear { SMALL } else { 0 };
+}
+
+/// Whether it is better to do without large pages where little of each may be used: the host says
+/// that they are dear.
+#[must_use]
+pub fn large_pages_are_dear() -> bool {
+    SPACE.lock().dear
 }
 
 /// Makes one large page of the block at `physical`, if the host has one; otherwise its

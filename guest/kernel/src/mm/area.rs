@@ -134,6 +134,20 @@ impl Area {
         Ok(())
     }
 
+    /// Whether it is worth large pages.
+    pub(super) fn is_large(&self, start: u64) -> bool {
+        self.end - start >= super::LARGE
+            && self.file.is_none()
+            && !self.grows
+            && self.protection.contains(Protection::WRITE)
+            && matches!(self.backing, Backing::Private(_))
+    }
+
+    /// Asks the layer below for them.
+    pub(super) fn prefer_large_pages(&self, start: u64) {
+        platform().prefer_large_pages(LinearAddress(start), self.end - start, true);
+    }
+
     /// Reads the content of a private file mapping; what the file does not have stays zero.
     pub(super) fn fill(&self) -> Result<()> {
         if let (Backing::Private(extent), Some(backing)) = (&self.backing, &self.file) {

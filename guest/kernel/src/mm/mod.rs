@@ -22,8 +22,8 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use guest_abi::layout::{APP_END, APP_START, HUGE_PAGE_SIZE, PAGE_SIZE, page_up};
-use guest_hal::memory::Extent;
-use guest_hal::{GuestAddress, LinearAddress, Protection, Trap, platform};
+use guest_hal::memory::{Extent, large_pages_are_dear};
+use guest_hal::{GuestAddress, LinearAddress, Nanos, Protection, Trap, platform, time};
 
 pub use area::{Area, Backing, FileBacking};
 
@@ -35,6 +35,9 @@ const EAGER_FILL_MAX: u64 = 64 << 10;
 /// An anonymous mapping from this size on is backed by large pages where they fit: a
 /// first touch then costs a fiftieth.
 const LARGE: u64 = 4 << 20;
+/// How long a program must have run before it has large pages on a host where they are dear: what ends
+/// sooner touches a little of each only.
+const YOUTH: Nanos = Nanos(64_000_000);
 /// What the first fault in a mapping brings in, and what shared mappings show at a time.
 const FILL_CHUNK: u64 = 64 << 10;
 /// What becomes the machine's own when the kernel writes to a file's text.
@@ -91,18 +94,29 @@ pub struct AddressSpace {
     top: u64,
     /// Most bytes an anonymous mapping may have: more could never be used.
     limit: u64,
+    /// Large areas do without large pages before.
+    large_from: Nanos,
+    /// Some of them wait for that moment.
+    waiting: bool,
 }
 
 impl AddressSpace {
     /// An empty one. `top` bounds automatic placement from above; `limit` is the
     /// machine's memory.
     #[must_use]
-    pub const fn new(top: LinearAddress, limit: u64) -> Self {
+    pub fn new(top: LinearAddress, limit: u64) -> Self {
+        let large_from = if large_pages_are_dear() {
+            time::monotonic().saturating_add(YOUTH)
+        } else {
+            Nanos(0)
+        };
         Self {
             areas: BTreeMap::new(),
             brk: (0, 0),
             top: top.0,
             limit,
+            large_from,
+            waiting: false,
         }
     }
 
@@ -196,6 +210,11 @@ impl AddressSpace {
         protection: Protection,
         source: Source,
     ) -> Result<LinearAddress> {
+        if self.waiting && !self.is_young() {
+            self.waiting = false;
+            let large = self.areas.iter().filter(|(start, area)| area.is_large(**start));
+            large.for_each(|(start, area)| area.prefer_large_pages(*start));
+        }
         let start = self.find_place(place, length)?;
         if matches!(source, Source::Anonymous)
             && length > self.limit
@@ -253,11 +272,20 @@ impl AddressSpace {
             grows,
         };
         area.install(start)?;
-        if length >= LARGE && !grows && protection.contains(Protection::WRITE) {
-            platform().prefer_large_pages(LinearAddress(start), length, true);
+        if area.is_large(start) {
+            if self.is_young() {
+                self.waiting = true;
+            } else {
+                area.prefer_large_pages(start);
+            }
         }
         self.areas.insert(start, area);
         Ok(())
+    }
+
+    /// Whether large areas are to do without large pages yet.
+    fn is_young(&self) -> bool {
+        self.large_from > Nanos(0) && time::monotonic() < self.large_from
     }
 
     fn map_private(
@@ -476,16 +504,14 @@ impl AddressSpace {
         let extent = self.extent_for(start, end - start);
         let extent = extent.map_err(|_| FaultError::Bus)?;
         let area = self.areas.get_mut(&start).ok_or(FaultError::Unmapped)?;
-        if matches!(area.backing, Backing::Shown { .. }) {
+        let copies = matches!(area.backing, Backing::Shown { .. }) && end - start < FILL_CHUNK;
+        if copies {
             extent.populate();
             let copied = extent.write_from_user(0, LinearAddress(start), end - start);
             copied.map_err(|_| FaultError::Bus)?;
         }
         let before = core::mem::replace(&mut area.backing, Backing::Private(extent));
-        let filled = match before {
-            Backing::Lazy { .. } => area.fill(),
-            _ => Ok(()),
-        };
+        let filled = if copies { Ok(()) } else { area.fill() };
         let done = filled.and_then(|()| area.install(start));
         if done.is_ok() && area.protection.contains(Protection::READ) {
             // All of it is in memory already: one call instead of a fault for each page.
