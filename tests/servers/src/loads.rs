@@ -72,6 +72,37 @@ fn hellos(site: &Site<'_>, staying: Plan, passing: Plan) -> Result<Served> {
     Ok(served.saying(remark))
 }
 
+const DESCRIPTION: Request<'static> = Request::get("/v2/api-docs");
+const RULE: Request<'static> = Request {
+    path: "/",
+    body: r#"{"rule": "the age of the applicant MUST be greater than 18",
+        "schema": "{\"age\": 20}", "culture": "en", "language": "Java"}"#,
+    keep_alive: true,
+};
+
+/// A description of the application's requests.
+pub(crate) fn describes_itself(site: &Site<'_>) -> Result<()> {
+    let has = Body::Has("Open Validation Controller");
+    http::ask(None, site.port, &DESCRIPTION, has).map(drop)
+}
+
+/// Rules that become Java, the same each time.
+pub(crate) fn rules(site: &Site<'_>) -> Result<Served> {
+    let mut first = Vec::new();
+    Client::connect(site.port)?.ask(&RULE, &mut first)?;
+    let first = String::from_utf8(first)?;
+    let compares = first.contains("GREATER_THAN") && first.contains("applicant");
+    ensure!(compares, "the rule became {first:?}");
+    let served = http::load(site.port, Plan::new(8, 50), RULE, Body::Is(&first));
+    served.check().context("rules")?;
+    let described = Plan::new(8, 100);
+    let has = Body::Has("Open Validation Controller");
+    let described = http::load(site.port, described, DESCRIPTION, has);
+    described.check().context("descriptions")?;
+    let rate = described.rate();
+    Ok(served.saying(format!("descriptions {rate:.0}/s")))
+}
+
 /// A large file that is like no other.
 pub(crate) fn make_file(site: &Site<'_>) -> Result<()> {
     same::make(&site.path("www/large"), LARGE)

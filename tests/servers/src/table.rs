@@ -322,6 +322,29 @@ frontend all
         ..SERVER
     },
     Server {
+        name: "spring-boot",
+        needs: &[
+            JAVA[0],
+            // An application of 2019: Spring Boot 2.1.4 with Tomcat 9, whose rules become Java.
+            Need::Npm {
+                name: "openvalidation-languageserver-backend",
+                version: "0.0.2",
+                folder: "spring-boot",
+            },
+        ],
+        memory: "1G",
+        command: &[
+            "java",
+            "-jar",
+            "{kept}/spring-boot/java/ov-rest.jar",
+            "--server.address={address}",
+            "--server.port={port}",
+        ],
+        ready: loads::describes_itself,
+        load: loads::rules,
+        ..SERVER
+    },
+    Server {
         name: "esbuild",
         needs: &[Need::Npm {
             name: "@esbuild/linux-x64",

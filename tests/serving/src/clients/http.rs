@@ -22,7 +22,7 @@ pub struct Client {
 pub struct Request<'a> {
     /// Of the page.
     pub path: &'a str,
-    /// Sent by POST, unless empty.
+    /// Sent by POST, as JSON, unless empty.
     pub body: &'a str,
     /// Whether the connection shall stay.
     pub keep_alive: bool,
@@ -48,7 +48,9 @@ impl<'a> Request<'a> {
         };
         let length = match body.len() {
             0 => String::new(),
-            length => format!("Content-Length: {length}\r\n"),
+            length => {
+                format!("Content-Type: application/json\r\nContent-Length: {length}\r\n")
+            }
         };
         format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n{length}\r\n{body}"
