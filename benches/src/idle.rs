@@ -12,8 +12,8 @@ use crate::peer::Bench;
 use crate::place::{self, Place};
 use crate::row::{Promise, Row, Unit};
 
-pub(crate) const NAME: &str = "idle-20-s";
-const LONG: Duration = Duration::from_secs(20);
+pub(crate) const NAME: &str = "idle-60-s";
+const LONG: Duration = Duration::from_secs(60);
 /// After the first connection.
 const REST: Duration = Duration::from_secs(2);
 
@@ -21,7 +21,7 @@ const REST: Duration = Duration::from_secs(2);
 pub(crate) fn row(bench: &Bench, options: &Options) -> Row {
     eprintln!("{NAME} ...");
     let row = Row::new(NAME, Unit::Ticks, Some(Promise::AtMost(0)));
-    match place::all(bench, options, &bulk::SERVER).and_then(used) {
+    match place::all(bench, options.cpus, &bulk::SERVER).and_then(used) {
         Ok(medians) => Row { medians, ..row },
         Err(error) => row.without(&error),
     }

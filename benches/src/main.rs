@@ -19,6 +19,7 @@ mod peer;
 mod place;
 mod report;
 mod row;
+mod spring;
 mod startup;
 mod workload;
 
@@ -70,12 +71,19 @@ fn benches(options: &Options) -> Result<()> {
 
 fn list(options: &Options, workloads: &[Workload]) {
     workloads.iter().for_each(|work| println!("{}", work.name));
+    if wants_spring(options) {
+        println!("{}", spring::NAME);
+    }
     if options.wants_group(Group::Network) {
         network::names(options).for_each(|name| println!("{name}"));
     }
     if wants_idle(options) {
         println!("{}", idle::NAME);
     }
+}
+
+fn wants_spring(options: &Options) -> bool {
+    options.wants_group(Group::Runtimes) && options.wants(spring::NAME)
 }
 
 fn wants_idle(options: &Options) -> bool {
@@ -88,6 +96,9 @@ fn measure_all(bench: &Bench, options: &Options, workloads: &[Workload]) -> Resu
         .iter()
         .map(|work| measure::row(bench, work, options))
         .collect();
+    if wants_spring(options) {
+        rows.push(spring::row(bench, options));
+    }
     if wants_idle(options) {
         rows.push(idle::row(bench, options));
     }

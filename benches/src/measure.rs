@@ -18,9 +18,6 @@ const STREAM_BYTES: usize = 1 << 30;
 /// The longest that one run may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How often a start is measured at least.
-const STARTS_MIN: usize = 60;
-
 /// Measures one workload: side A, side B, side A, side B, and so on.
 pub(crate) fn row(bench: &Bench, work: &Workload, options: &Options) -> Row {
     eprintln!("{} ...", work.name);
@@ -31,13 +28,7 @@ pub(crate) fn row(bench: &Bench, work: &Workload, options: &Options) -> Row {
         Err(error) => return row.without(&error),
     };
     let mut times: Vec<Result<Vec<u64>>> = sides.iter().map(|_| Ok(Vec::new())).collect();
-    // A start takes milliseconds, of which a busy host can double any few.
-    let least = if matches!(work.kind, Kind::OwnWhole(_)) {
-        STARTS_MIN
-    } else {
-        1
-    };
-    for _ in 0..options.runs.max(least) {
+    for _ in 0..options.runs.max(work.runs_min) {
         for (side, times) in sides.iter().zip(&mut times) {
             add(times, || once(bench, *side, work, &argv));
         }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serving::clients::exchange::{self, Exchange};
 use serving::clients::http::{self, Body, Request};
+use serving::machine::tail;
 use serving::steady::{self, Round};
 
 use crate::bulk::{self, Way};
@@ -264,7 +265,7 @@ pub(crate) fn rows(bench: &Bench, options: &Options) -> Result<Vec<Row>> {
         if loads.is_empty() {
             continue;
         }
-        match place::all(bench, options, server) {
+        match place::all(bench, options.cpus, server) {
             Ok(places) => rows.extend(measure_all(options, &loads, places)),
             Err(error) => rows.extend(loads.iter().map(|load| load.row().without(&error))),
         }
@@ -299,7 +300,13 @@ fn measure_all(options: &Options, loads: &[&Load], places: Vec<Place>) -> Vec<Ro
 fn measure(options: &Options, load: &Load, places: &[Place]) -> Row {
     eprintln!("{} ...", load.name);
     let run = |place: &Place| {
-        let said = || format!("under {}, which said: {}", place.side.name(), place.said());
+        let said = || {
+            format!(
+                "under {}, which said: {}",
+                place.side.name(),
+                tail(&place.said())
+            )
+        };
         load.run(place.port, options.window()).with_context(said)
     };
     let mut figures: Vec<Result<Vec<u64>>> = places.iter().map(|_| Ok(Vec::new())).collect();

@@ -8,9 +8,11 @@ use anyhow::{Context as _, Result};
 use serving::machine::{Machine, Start};
 use serving::ports;
 
-use crate::options::Options;
 use crate::peer::{Bench, Side};
 use crate::workload::found;
+
+/// From this size on Java takes the collector that it takes on this host natively.
+pub(crate) const MEMORY: &str = "2G";
 
 /// How a server is started. In its words and files, `{site}` is a folder of its own, `{address}` and
 /// `{port}` say where it shall listen, and [`Bench::fill`] replaces the rest.
@@ -39,15 +41,14 @@ pub(crate) struct Place {
 ///
 /// # Errors
 /// When something is missing, or it does not answer natively or under Husk.
-pub(crate) fn all(bench: &Bench, options: &Options, server: &Server) -> Result<Vec<Place>> {
-    (server.prepare)(bench)?;
-    found(&bench.fill(server.words[0]))?;
+pub(crate) fn all(bench: &Bench, cpus: u32, server: &Server) -> Result<Vec<Place>> {
+    prepare(bench, server)?;
     let mut places = Vec::new();
     for &side in &bench.sides {
         if side.is_peer() && !server.has_peer {
             continue;
         }
-        let place = Place::start(bench, options, server, side);
+        let place = Place::start(bench, cpus, server, side);
         match place.with_context(|| format!("under {}", side.name())) {
             Ok(place) => places.push(place),
             Err(error) if side.is_peer() => eprintln!("SKIPPED {}: {error:#}", side.name()),
@@ -57,8 +58,21 @@ pub(crate) fn all(bench: &Bench, options: &Options, server: &Server) -> Result<V
     Ok(places)
 }
 
+/// Makes what a server needs.
+///
+/// # Errors
+/// When something is missing.
+pub(crate) fn prepare(bench: &Bench, server: &Server) -> Result<()> {
+    (server.prepare)(bench)?;
+    found(&bench.fill(server.words[0])).map(drop)
+}
+
 impl Place {
-    fn start(bench: &Bench, options: &Options, server: &Server, side: Side) -> Result<Self> {
+    /// Starts a server on one side, with this many virtual CPUs.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) fn start(bench: &Bench, cpus: u32, server: &Server, side: Side) -> Result<Self> {
         let port = ports::free()?;
         let site = bench.folder.path().join(format!("{}-{port}", side.name()));
         fs::create_dir_all(&site)?;
@@ -79,7 +93,7 @@ impl Place {
         let mut command: Vec<String> = server.words.iter().map(|word| fill(word)).collect();
         command[0] = text(found(&command[0])?);
         let mut machine = Machine::start(&Start {
-            husk: before(bench, options, side, port),
+            husk: before(bench, cpus, side, port),
             command,
             said: site.join("said"),
             user: None,
@@ -101,9 +115,9 @@ impl Place {
         Ok(vocabulary::ticks(self.machine.id())?)
     }
 
-    /// What it said last.
+    /// What it said so far.
     pub(crate) fn said(&self) -> String {
-        serving::machine::tail(&self.machine.said())
+        self.machine.said()
     }
 
     /// Ends it; a peer need not obey.
@@ -119,10 +133,10 @@ impl Place {
 }
 
 /// The words before the program's.
-fn before(bench: &Bench, options: &Options, side: Side, port: u16) -> Vec<String> {
+fn before(bench: &Bench, cpus: u32, side: Side, port: u16) -> Vec<String> {
     let publish = format!("127.0.0.1:{port}:{port}");
-    let cpus = options.cpus.to_string();
-    let husk = ["--memory", "1G", "--cpus", &cpus, "--publish", &publish];
+    let cpus = cpus.to_string();
+    let husk = ["--memory", MEMORY, "--cpus", &cpus, "--publish", &publish];
     // With privilege, `runsc do` wants to make an interface, with iptables.
     let words = bench.words(side, &husk, &["--rootless", "--network=host"]);
     words.into_iter().map(text).collect()

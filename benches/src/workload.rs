@@ -11,6 +11,7 @@ use vocabulary::find_program;
 use crate::c;
 use crate::options::Group;
 use crate::peer::Bench;
+use crate::place::MEMORY;
 use crate::row::{Missing, Promise};
 
 /// What is run and whose clock counts.
@@ -39,6 +40,9 @@ pub(crate) struct Workload {
     /// What `husk run` is told besides.
     pub(crate) husk: &'static [&'static str],
     pub(crate) promise: Option<Promise>,
+    /// How often it is measured at least: a start takes milliseconds, of which a busy host can double
+    /// any few.
+    pub(crate) runs_min: usize,
     /// What must be made before.
     prepare: fn(&Bench) -> Result<()>,
 }
@@ -51,6 +55,11 @@ impl Workload {
             kind,
             husk: &[],
             promise: None,
+            runs_min: if matches!(kind, Kind::OwnWhole(_)) {
+                60
+            } else {
+                1
+            },
             prepare: |_| Ok(()),
         }
     }
@@ -68,7 +77,7 @@ impl Workload {
     const fn runtime(name: &'static str, kind: Kind) -> Self {
         Self {
             group: Group::Runtimes,
-            husk: &["--memory", "1G"],
+            husk: &["--memory", MEMORY],
             ..Self::new(name, kind)
         }
     }
@@ -240,7 +249,7 @@ fn hand_overs() -> Vec<Workload> {
 const COMPUTE: Promise = Promise::RatioAtMost(1.03);
 
 /// On as many virtual CPUs as a small host has.
-const TWO: &[&str] = &["--memory", "1G", "--cpus", "2"];
+const TWO: &[&str] = &["--memory", MEMORY, "--cpus", "2"];
 
 fn runtimes() -> Vec<Workload> {
     const GARBAGE: &[&str] = &[
@@ -271,6 +280,7 @@ fn runtimes() -> Vec<Workload> {
         // Java compiles beside what it runs: with as many processors as it has natively.
         Workload {
             husk: TWO,
+            runs_min: 20,
             ..Workload::java(
                 "java-hello",
                 Kind::HostWhole(&["java", "-cp", "{folder}", "Hello"]),
