@@ -45,4 +45,7 @@ impl Attention for LocalControllers {
     fn stop(&self) {}
 
     fn go_on(&self) {}
+
+    /// It says so by a port, too.
+    fn over(&self) {}
 }

@@ -35,7 +35,47 @@ pub(crate) struct CellMachine {
     pidfd: Arc<OwnedFd>,
     missing: OnceLock<Vec<Layer>>,
     threads: Arc<OnceLock<Vec<i32>>>,
+    file: Arc<MemoryFile>,
+}
+
+/// The file that is the machine's memory.
+#[derive(Debug)]
+struct MemoryFile {
     file: File,
+    length: u64,
+    /// Bytes that existed when the machine was over.
+    at_end: OnceLock<u64>,
+}
+
+impl MemoryFile {
+    const fn new(file: File, length: u64) -> Self {
+        Self {
+            file,
+            length,
+            at_end: OnceLock::new(),
+        }
+    }
+
+    /// Bytes that exist.
+    fn touched(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let now = || {
+            let metadata = self.file.metadata();
+            metadata.map_or(0, |metadata| metadata.blocks() * 512)
+        };
+        self.at_end.get().copied().unwrap_or_else(now)
+    }
+
+    /// Gives everything back but what the kernel shares with the monitor.
+    fn forget(&self) {
+        use rustix::fs::FallocateFlags;
+        let touched = self.touched();
+        self.at_end.get_or_init(|| touched);
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let length = self.length.saturating_sub(layout::FREE_START);
+        // If the host refuses, the pages go when the process ends.
+        let _ = rustix::fs::fallocate(&self.file, hole, layout::FREE_START, length);
+    }
 }
 
 impl CellCreation {
@@ -65,6 +105,7 @@ impl Creation for CellCreation {
         let length = file.metadata().map_err(refused)?.len();
         let mapped = file.try_clone().map_err(refused)?;
         let memory = GuestMemory::new(mapped, length).map_err(fail)?;
+        let file = Arc::new(MemoryFile::new(file, length));
         let pidfd = sandbox.child.pidfd.try_clone();
         let pidfd = Arc::new(pidfd.map_err(|error| EngineError::new("descriptor", error))?);
         let threads = Arc::new(OnceLock::new());
@@ -72,6 +113,7 @@ impl Creation for CellCreation {
             process: Arc::clone(&pidfd),
             pid: sandbox.child.pid,
             threads: Arc::clone(&threads),
+            memory: Arc::clone(&file),
         });
         let bells = Arc::new(Bells::new(&memory, sandbox.vcpus as usize, cell).map_err(fail)?);
         Ok(Box::new(CellMachine {
@@ -134,10 +176,7 @@ impl Machine for CellMachine {
     }
 
     fn touched_bytes(&self) -> u64 {
-        use std::os::unix::fs::MetadataExt;
-        self.file
-            .metadata()
-            .map_or(0, |metadata| metadata.blocks() * 512)
+        self.file.touched()
     }
 
     fn missing_layers(&self) -> Result<&[Layer], EngineError> {
@@ -173,6 +212,7 @@ struct CellAttention {
     pid: i32,
     /// The threads beside the first, in the order of the virtual CPUs.
     threads: Arc<OnceLock<Vec<i32>>>,
+    memory: Arc<MemoryFile>,
 }
 
 impl CellAttention {
@@ -207,6 +247,12 @@ impl Attention for CellAttention {
 
     fn go_on(&self) {
         self.send(Signal::CONT);
+    }
+
+    fn over(&self) {
+        // Before its memory goes: without that it could not even end by itself.
+        self.send(Signal::KILL);
+        self.memory.forget();
     }
 }
 

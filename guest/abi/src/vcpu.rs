@@ -49,7 +49,13 @@ pub struct VcpuPage {
     pub interrupt: AtomicU32,
     /// Not zero: the kernel is ready for this virtual CPU, which is not the first.
     pub online: AtomicU32,
+    /// [`OVER`]: the machine is over, and what lies in its memory beyond the pages it shares with the
+    /// monitor may be forgotten. The machine's.
+    pub over: AtomicU32,
 }
+
+/// [`VcpuPage::over`]: a value that does not come about by accident.
+pub const OVER: u32 = 0x0e4d_00fe;
 
 /// Time, written by the monitor under a sequence count (odd: being written):
 /// `monotonic = monotonic_base + ((tsc - tsc_base) * multiplier >> 32)`.

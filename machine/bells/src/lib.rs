@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use guest_abi::device::{DevicePage, QUEUES_MAX, QueueSlot};
 use guest_abi::layout;
 use guest_abi::vcpu::{
-    ATTENTION_ABSENT, ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_WAKE, PENDING_DEVICE,
+    ATTENTION_ABSENT, ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_WAKE, OVER, PENDING_DEVICE,
     PENDING_SIGNAL, PENDING_TIMER, VcpuPage,
 };
 use machine_bus::{Doorbells, Look, SignalLine};
@@ -70,6 +70,9 @@ pub trait Attention: Debug + Send + Sync {
 
     /// Lets them go on.
     fn go_on(&self);
+
+    /// The kernel says that the machine is over, which need not be true; once.
+    fn over(&self);
 }
 
 impl Bells {
@@ -165,7 +168,12 @@ impl Bells {
     pub fn keep_time(&self) {
         let bell = &self.first().timer_bell;
         let mut seen = bell.load(Ordering::SeqCst);
+        let mut over = false;
         while !self.has_ended() {
+            if !over && self.first().over.load(Ordering::SeqCst) == OVER {
+                over = true;
+                self.attention.over();
+            }
             for (number, vcpu) in self.vcpus.iter().enumerate() {
                 if vcpu.interrupt.load(Ordering::SeqCst) != 0
                     && vcpu.interrupt.swap(0, Ordering::SeqCst) != 0
@@ -334,6 +342,7 @@ mod tests {
     struct Counts {
         wakes: AtomicU32,
         interrupts: AtomicU32,
+        ends: AtomicU32,
     }
 
     impl Counts {
@@ -355,16 +364,43 @@ mod tests {
         fn stop(&self) {}
 
         fn go_on(&self) {}
+
+        fn over(&self) {
+            self.ends.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
-    #[test]
-    fn a_virtual_cpu_is_interrupted_once_until_it_took_what_happened() {
+    fn bells_of(counts: &Arc<Counts>) -> Bells {
         let length = layout::DEVICE_PAGES + layout::DEVICES_MAX as u64 * layout::PAGE_SIZE;
         let file = tempfile::tempfile().unwrap();
         file.set_len(length).unwrap();
         let memory = GuestMemory::new(file, length).unwrap();
+        Bells::new(&memory, 1, Box::new(Arc::clone(counts))).unwrap()
+    }
+
+    #[test]
+    fn the_end_that_the_kernel_announces_is_passed_on_once() {
         let counts = Arc::new(Counts::default());
-        let bells = Bells::new(&memory, 1, Box::new(Arc::clone(&counts))).unwrap();
+        let bells = bells_of(&counts);
+        let bells = &bells;
+        std::thread::scope(|scope| {
+            scope.spawn(|| bells.keep_time());
+            bells.first().over.store(OVER, Ordering::SeqCst);
+            while counts.ends.load(Ordering::SeqCst) == 0 {
+                let bell = &bells.first().timer_bell;
+                bell.fetch_add(1, Ordering::SeqCst);
+                wake(bell);
+                std::thread::yield_now();
+            }
+            bells.end();
+        });
+        assert_eq!(counts.ends.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_virtual_cpu_is_interrupted_once_until_it_took_what_happened() {
+        let counts = Arc::new(Counts::default());
+        let bells = bells_of(&counts);
         let vcpu = bells.first();
 
         // One that has not begun could take no interrupt.

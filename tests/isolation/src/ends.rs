@@ -28,6 +28,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("ends/monitor-killed", monitor_killed),
         Case::new("ends/cell-killed", cell_killed),
         Case::new("ends/spinning-terminated", spinning_terminated),
+        Case::new("ends/over-and-running", over_and_running),
         Case::new("ends/stopped-and-continued", stopped_and_continued),
     ]
 }
@@ -196,6 +197,18 @@ fn cell_killed(bench: &Bench) -> Result<Verdict> {
     let ended = running.end_within(PROMPT)?;
     let said = last_line(&ended.stderr);
     let right = ended.status == 137 && said.starts_with("husk: ") && said.contains("signal 9");
+    ensure!(right, "status {}: {said:?}", ended.status);
+    Ok(Verdict::Passed(format!("status 137, {said}")))
+}
+
+/// Whoever says that the machine is over has no machine any more.
+fn over_and_running(bench: &Bench) -> Result<Verdict> {
+    let program = bench.program("over")?.display().to_string();
+    let mut running = bench.start(&[&program])?;
+    running.wait_for("running")?;
+    let ended = running.end_within(PROMPT)?;
+    let said = last_line(&ended.stderr);
+    let right = ended.status == 137 && said.starts_with("husk: ");
     ensure!(right, "status {}: {said:?}", ended.status);
     Ok(Verdict::Passed(format!("status 137, {said}")))
 }

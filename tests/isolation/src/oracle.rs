@@ -40,6 +40,7 @@ pub(crate) fn read(log: &str) -> Seen {
     let mut cell = None;
     let mut pending: Option<&str> = None;
     let mut gave_itself_back = false;
+    let mut of_another = "";
     for line in log.lines() {
         let Some((id, rest)) = line.split_once(' ') else {
             continue;
@@ -51,6 +52,7 @@ pub(crate) fn read(log: &str) -> Seen {
             continue;
         }
         if cell != Some(id) {
+            of_another = rest;
             continue;
         }
         if rest.starts_with("<...") {
@@ -62,7 +64,7 @@ pub(crate) fn read(log: &str) -> Seen {
             pending = None;
         } else if let Some(name) = call_in(rest) {
             seen.served.extend(pending.replace(name).map(str::to_owned));
-            gave_itself_back = gives_itself_back(name, rest);
+            gave_itself_back = gives_itself_back(name, rest) || is_echo(rest, of_another);
         }
     }
     // One that was killed there may have been about to get its SIGSYS.
@@ -90,6 +92,12 @@ fn gives_itself_back(name: &str, line: &str) -> bool {
     let number = name.strip_prefix("syscall_");
     let never_returned = line.ends_with("<unfinished ...>");
     number.is_some() && (number == result || never_returned)
+}
+
+/// Whether strace repeats what another process did last: so it does where it cannot ask any more, because this one was
+/// killed at that moment.
+fn is_echo(line: &str, of_another: &str) -> bool {
+    line.ends_with("<unfinished ...>") && line == of_another
 }
 
 /// The name of the call that a line is about.
@@ -150,6 +158,18 @@ mod tests {
         let resumed = |result: &str| format!("{cut}7  <... syscall_0x1ff resumed>) = {result}\n");
         check(&resumed("0x1ff"), &[], &[]);
         check(&resumed("0"), &["syscall_0x1ff"], &["syscall_0x1ff"]);
+    }
+
+    #[test]
+    fn what_strace_repeats_of_another_process_does_not_count() {
+        let call = "pidfd_send_signal(0x13, 0x9 <unfinished ...>";
+        let both = format!("8  {call}\n7  {call}\n");
+        let killed = "7  +++ killed by SIGKILL +++\n";
+        check(&format!("{both}{killed}"), &[], &[]);
+        let name = &["pidfd_send_signal"];
+        check(&format!("7  {call}\n{killed}"), name, name);
+        let resumed = "7  <... pidfd_send_signal resumed>) = 0\n";
+        check(&format!("{both}{resumed}"), name, name);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use guest_abi::cell::{CellCalls, RAM_FD};
 use guest_abi::layout;
 use guest_abi::vcpu::{
-    ATTENTION_ABSENT, ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_NONE, ATTENTION_WAKE,
+    ATTENTION_ABSENT, ATTENTION_INTERRUPT, ATTENTION_LOOKS, ATTENTION_NONE, ATTENTION_WAKE, OVER,
     VcpuPage,
 };
 
@@ -222,6 +222,9 @@ impl Platform for Cell {
     }
 
     fn power_off(&self) -> ! {
+        // The monitor takes the memory apart on another processor than the cell's.
+        vcpu_page(0).over.store(OVER, Ordering::SeqCst);
+        ring_timer();
         (calls().exit)(0)
     }
 }

@@ -212,7 +212,10 @@ impl AddressSpace {
     ) -> Result<LinearAddress> {
         if self.waiting && !self.is_young() {
             self.waiting = false;
-            let large = self.areas.iter().filter(|(start, area)| area.is_large(**start));
+            let large = self
+                .areas
+                .iter()
+                .filter(|(start, area)| area.is_large(**start));
             large.for_each(|(start, area)| area.prefer_large_pages(*start));
         }
         let start = self.find_place(place, length)?;
