@@ -96,9 +96,15 @@ pub(super) const fn loopback(like: IpAddr) -> IpAddr {
     }
 }
 
+/// Says what the peer of a TCP socket sees when that is closed, by whomever and for whatever reason: a
+/// reset, or the end of the stream once it has all that was sent.
+pub(super) fn reset_on_close(socket: &OwnedFd, resets: bool) {
+    // Not a TCP socket, or gone already: then it is only closed.
+    let _ = sockopt::set_socket_linger(socket, resets.then_some(std::time::Duration::ZERO));
+}
+
 /// Closes a TCP socket so that its peer sees a reset.
 pub(super) fn reset(socket: OwnedFd) {
-    // Not a TCP socket, or gone already: then it is only closed.
-    let _ = sockopt::set_socket_linger(&socket, Some(std::time::Duration::ZERO));
+    reset_on_close(&socket, true);
     drop(socket);
 }

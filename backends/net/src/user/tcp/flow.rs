@@ -3,21 +3,29 @@
 //! Towards the guest nothing is kept here: bytes stay in the socket's queue, are looked at from
 //! `base` on, and are dropped from it when the guest has acknowledged them. From the guest only
 //! what the socket took is acknowledged.
+//!
+//! Until the guest has said its end, closing the socket resets it: whatever ends the monitor, no
+//! peer takes a stream that was cut off for one that is complete. Afterwards the host has all that
+//! there is to send, and goes on by itself when the monitor is gone.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::net::{RecvFlags, sockopt};
+use rustix::net::{RecvFlags, Shutdown, shutdown, sockopt};
 
 use super::super::addresses::MTU;
 use super::super::frame::{Route, ip_length};
 use super::super::packet::{ACK, ETHERNET, FIN, SYN};
+use super::super::sockets;
 use super::stamp::{SHIFT, Stamp};
+use super::time::{IDLE, Nanos};
 use crate::network::{Body, Delivery, Guest};
 
 /// What is offered before it is known how much the socket takes.
 pub(super) const ROOM_FIRST: u32 = 32 << 10;
+/// Room that is worth offering, if a segment is not shorter.
+pub(super) const ROOM_WORTH: u32 = 16 << 10;
 /// Most that is offered.
 const ROOM_MAX: u32 = 4 << 20;
 /// Acknowledged bytes, and pieces, that may stay in the socket's queue.
@@ -162,6 +170,7 @@ impl Flow {
     }
 
     pub(super) fn attach(&mut self, socket: OwnedFd) {
+        sockets::reset_on_close(&socket, true);
         self.offsets = host::net::set_peek_offset(socket.as_fd(), 0).is_ok();
         self.socket = Some(socket);
     }
@@ -211,6 +220,40 @@ impl Flow {
         u16::try_from(window >> shift).unwrap_or(u16::MAX)
     }
 
+    /// The guest has said all, and the socket has it.
+    pub(super) fn end_of_guest(&mut self, now: Nanos) {
+        self.guest_end = true;
+        if let Some(socket) = &self.socket {
+            sockets::reset_on_close(socket, false);
+            // One that is gone already says so when it is read.
+            let _ = shutdown(socket, Shutdown::Write);
+        }
+        // One that fails is looked at again, and fails again.
+        let _ = self.drop_acknowledged(true);
+        if !self.timing {
+            // Nothing is to be dropped later.
+            self.deadline = now + IDLE;
+        }
+    }
+
+    /// Looks whether a socket that took nothing has room for something worth sending.
+    pub(super) fn look_for_room(&mut self) {
+        self.ask_room();
+        if self.room < u32::from(self.mss).min(ROOM_WORTH) {
+            self.room = 0;
+        } else {
+            self.unblock();
+        }
+    }
+
+    /// The socket has room again.
+    pub(super) fn unblock(&mut self) {
+        self.blocked = false;
+        // Three more of the same make the guest send again what was dropped.
+        let dropped = std::mem::take(&mut self.dropped);
+        self.acks = if dropped { 4 } else { 1 };
+    }
+
     /// Asks how much the socket takes.
     pub(super) fn ask_room(&mut self) {
         let Some(socket) = &self.socket else {
@@ -236,6 +279,8 @@ impl Flow {
             return Ok(());
         }
         self.lazy_pieces = self.lazy_pieces.saturating_add(1);
+        // What is left in a queue that is closed makes a reset of the end.
+        let all = all || self.guest_end;
         if !all && count < LAZY_BYTES && self.lazy_pieces < LAZY_PIECES {
             return Ok(());
         }

@@ -3,13 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
-use rustix::net::{Shutdown, shutdown};
-
 use super::super::common::{About, Common};
 use super::super::packet::{ACK, FIN, RST, SYN, Segment};
 use super::super::slab::Id;
 use super::super::sockets;
-use super::flow::{Flow, Key, State, before};
+use super::flow::{Flow, Key, ROOM_WORTH, State, before};
 use super::open::reset_stranger;
 use super::time::{DELAY, IDLE, LAZY, LINGER, timeout};
 use super::{Arrival, Tcp};
@@ -253,6 +251,10 @@ fn receive(
         // One who asks whether somebody is there names an old number.
         if before(segment.sequence, flow.expected) {
             flow.acks = flow.acks.max(1);
+            if flow.blocked {
+                // The host says that there is room only when there is much.
+                flow.look_for_room();
+            }
         }
         return Ok(());
     }
@@ -293,12 +295,8 @@ fn receive(
     }
     if segment.has(FIN) && taken == fresh {
         flow.expected = flow.expected.wrapping_add(1);
-        flow.guest_end = true;
         flow.acks = flow.acks.max(1);
-        if let Some(socket) = &flow.socket {
-            // One that is gone already says so when it is read.
-            let _ = shutdown(socket, Shutdown::Write);
-        }
+        flow.end_of_guest(common.now);
     }
     let due = flow.expected.wrapping_sub(flow.acked);
     if due >= u32::from(flow.mss).min(16 << 10) || due >= flow.room_asked / 4 {
@@ -309,7 +307,7 @@ fn receive(
 
 /// A socket with little room says when it has more.
 fn wait_for_room(common: &Common, flow: &mut Flow, id: Id) {
-    if flow.room < u32::from(flow.mss).min(16 << 10)
+    if flow.room < u32::from(flow.mss).min(ROOM_WORTH)
         && let Some(socket) = &flow.socket
     {
         flow.blocked = true;

@@ -132,7 +132,8 @@ impl Tcp {
             let next = flow.next;
             flow.say(guest, RST | ACK, next);
         }
-        if let Some(socket) = flow.socket.take() {
+        // After the guest's end the host has all of it, and says itself what was not taken.
+        if let Some(socket) = flow.socket.take().filter(|_| !flow.guest_end) {
             sockets::reset(socket);
         }
     }
@@ -173,13 +174,7 @@ impl Tcp {
                     common.watch_again(socket, About::Tcp(id));
                 }
             } else {
-                flow.blocked = false;
-                // Three more of the same make the guest send again what was dropped.
-                flow.acks = if std::mem::take(&mut flow.dropped) {
-                    4
-                } else {
-                    1
-                };
+                flow.unblock();
             }
         }
         self.queue(id);
