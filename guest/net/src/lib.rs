@@ -21,7 +21,7 @@
 //! * [`OutFrame`] and [`RxMeta`]: a frame with what a device may do of its checksums and
 //!   segmentation (virtio 1.2, 5.1.6).
 //!
-//! Nothing here is linear in the number of sockets: a segment finds its socket by a keyed hash, a
+//! Nothing here is linear in the number of sockets but the end of their programs: a segment finds its socket by a keyed hash, a
 //! socket with something to send stands in the queue of its interface, one with a timer in an
 //! ordered set, one whose readiness changed in a list. Payload is copied once on its way in, from
 //! the frame to the socket's buffer, and not at all on its way out. Buffers grow with what is
@@ -66,6 +66,7 @@ mod handshakes;
 mod icmp;
 mod ingress;
 mod interface;
+mod leaving;
 mod limit;
 mod memory;
 mod multicast;

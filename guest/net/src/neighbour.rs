@@ -250,6 +250,12 @@ impl Neighbours {
         asking.min().unwrap_or(Nanos::MAX)
     }
 
+    /// How many packets wait for somebody's answer.
+    pub(crate) fn waiting(&self) -> usize {
+        let waiting = self.table.values().map(|(_, neighbour)| &neighbour.waiting);
+        waiting.map(|waiting| waiting.packets.len()).sum()
+    }
+
     /// Forgets those of an interface.
     pub(crate) fn forget(&mut self, interface: InterfaceId) -> Vec<Waiting> {
         let mut all = Vec::new();

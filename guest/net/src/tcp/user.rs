@@ -297,6 +297,21 @@ impl Tcp {
         true
     }
 
+    /// Bytes that the peer has not acknowledged; its end counts as one.
+    pub(crate) fn undelivered(&self) -> usize {
+        let end = self.sender.fin && !self.sender.fin_acknowledged;
+        if self.state == TcpState::Closed {
+            return 0;
+        }
+        self.sender.ring.len() + usize::from(end)
+    }
+
+    /// Asks the peer what it takes, and gives it what it does, be it little.
+    pub(crate) fn probe(&mut self) {
+        self.sender.probe_due = true;
+        self.sender.force = self.sender.window > 0;
+    }
+
     /// Ends the connection so that the peer learns of it.
     pub(crate) fn abort(&mut self, error: Option<Error>, cx: &mut Context<'_>) {
         let tells = self.is_synchronized() && self.state != TcpState::TimeWait
