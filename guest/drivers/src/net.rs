@@ -305,6 +305,11 @@ impl Link for NetDevice {
         }
     }
 
+    fn is_drained(&self) -> bool {
+        let mut pairs = self.pairs.iter();
+        pairs.all(|pair| pair.sender.lock().is_drained())
+    }
+
     fn is_up(&self) -> bool {
         true
     }

@@ -8,7 +8,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use guest_hal::{LinearAddress, platform};
 
@@ -27,6 +27,7 @@ pub mod number {
     #![expect(missing_docs, reason = "Linux' own names")]
     pub const SIGHUP: u32 = 1;
     pub const SIGINT: u32 = 2;
+    pub const SIGQUIT: u32 = 3;
     pub const SIGILL: u32 = 4;
     pub const SIGTRAP: u32 = 5;
     pub const SIGABRT: u32 = 6;
@@ -511,10 +512,29 @@ pub fn clear_work(thread: &Thread) {
 /// Takes what came from outside and from timers.
 pub(crate) fn collect() {
     let outside = platform().take_signals();
+    if outside & ENDING != 0 {
+        ASKED_FOR_END.store(true, Ordering::Relaxed);
+    }
     for signal in (1..=COUNT).filter(|&signal| outside & bit(signal) != 0) {
         post(current(), SignalInfo::sent(signal, 0, 0, 0, 0));
     }
     crate::time::expire();
+}
+
+/// Signals by which whoever waits for the program asks for its end.
+const ENDING: u64 =
+    bit(number::SIGHUP) | bit(number::SIGINT) | bit(number::SIGQUIT) | bit(number::SIGTERM);
+/// Whether one of them came from outside.
+static ASKED_FOR_END: AtomicBool = AtomicBool::new(false);
+
+/// Whether an end was asked for from outside, since [`forget_ending`].
+pub(crate) fn asks_for_end() -> bool {
+    ASKED_FOR_END.load(Ordering::Relaxed)
+}
+
+/// Those that came so far asked for an end that has come.
+pub(crate) fn forget_ending() {
+    ASKED_FOR_END.store(false, Ordering::Relaxed);
 }
 
 /// Posts a signal to the running thread, as if it had sent it to itself.

@@ -57,6 +57,15 @@ pub fn close(fd: i32) -> Return {
     Ok(0)
 }
 
+/// Closes all descriptors of a process that ends.
+pub(crate) fn close_all() {
+    let numbers = current().files.lock().numbers();
+    for fd in numbers {
+        // Nobody is there to be told.
+        let _ = close(fd);
+    }
+}
+
 /// `close_range`.
 pub fn close_range(first: u32, last: u32, flags: Flags) -> Return {
     let known = CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE;

@@ -13,7 +13,7 @@ use guest_kernel::signal::AlternateStack;
 use guest_kernel::{Errno, Result, thread, uaccess};
 
 use crate::argument::DirFd;
-use crate::{patch, threads};
+use crate::{patch, process, threads};
 
 /// Most bytes of arguments and environment together.
 const STRINGS_MAX: usize = 2 << 20;
@@ -124,6 +124,7 @@ fn replace(caller: &Caller, program: &Program, environment: &[Vec<u8>]) -> UserC
             loaded.context
         }
         Err(ExecError { reason, .. }) => {
+            process::wind_up();
             let name = program.path.escape_ascii();
             report::end(End::Signaled(9), format_args!("{name}: {reason}"))
         }

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use guest_hal::report::{self, End};
 use guest_hal::{LinearAddress, UserContext, boot, platform, time as clock};
 use guest_kernel::fs::proc::RELEASE;
+use guest_kernel::net::network;
 use guest_kernel::process::current;
 use guest_kernel::signal::SignalInfo;
 use guest_kernel::time::processor;
@@ -15,7 +16,7 @@ use linux_raw_sys::{general as raw, prctl as raw_prctl};
 use crate::argument::Flags;
 use crate::dispatch::Registers;
 use crate::path::check_flags;
-use crate::{Return, dispatch, names, pidfd, time, trace};
+use crate::{Return, descriptor, dispatch, names, pidfd, threads, time, trace};
 
 /// Build string of `uname`.
 pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Husk";
@@ -556,7 +557,7 @@ pub fn ptrace(_request: u64, _pid: i32, _addr: LinearAddress, _data: LinearAddre
 
 /// `exit_group`; `exit` of the last thread.
 pub fn exit_group(status: i32) -> Return {
-    flush();
+    wind_up();
     if dispatch::is_tracing() {
         trace::ended(Ok(status as u8));
     }
@@ -565,7 +566,7 @@ pub fn exit_group(status: i32) -> Return {
 
 /// Ends the machine as a signal ends a program.
 pub(crate) fn end_by_signal(context: &UserContext, info: SignalInfo) -> ! {
-    flush();
+    wind_up();
     if dispatch::is_tracing() {
         trace::ended(Err(info.number));
     }
@@ -577,10 +578,20 @@ pub(crate) fn end_by_signal(context: &UserContext, info: SignalInfo) -> ! {
     )
 }
 
-/// Brings to the host what it has not seen yet.
-fn flush() {
-    let process = current();
-    process.memory.lock().write_back_all();
+/// Brings to the host what it has not seen yet, and to others what was sent to them. Another
+/// thread may have begun with it: then the caller just ends.
+pub(crate) fn wind_up() {
+    if thread::current().is_killed() {
+        threads::end();
+    }
+    current().memory.lock().write_back_all();
+    if network::has_links() {
+        threads::kill_others();
+        if network::close_all() {
+            descriptor::close_all();
+            network::linger();
+        }
+    }
 }
 
 /// Which calls the program missed, if any.

@@ -199,19 +199,23 @@ pub(crate) fn end() -> ! {
     sched::leave()
 }
 
+/// All threads but the calling one.
+fn others() -> alloc::vec::Vec<Arc<Thread>> {
+    let own = thread::current();
+    let threads = current().threads.lock();
+    let others = threads.values().filter(|other| !Arc::ptr_eq(other, &own));
+    others.cloned().collect()
+}
+
+/// Has all threads but the calling one end instead of going back to the program.
+pub(crate) fn kill_others() {
+    others().iter().for_each(|other| other.kill());
+}
+
 /// Ends all threads but the calling one, which takes over the process's number.
 pub(crate) fn end_others() {
-    let own = thread::current();
-    let process = current();
-    let others = || -> alloc::vec::Vec<Arc<Thread>> {
-        let threads = process.threads.lock();
-        let others = threads.values().filter(|other| !Arc::ptr_eq(other, &own));
-        others.cloned().collect()
-    };
-    for other in others() {
-        other.kill();
-    }
-    wait::uninterrupted(&process.ended_threads, &mut || others().is_empty());
+    kill_others();
+    wait::uninterrupted(&current().ended_threads, &mut || others().is_empty());
 }
 
 /// Tells those who wait for what the thread owned that nobody will let go of it.

@@ -381,6 +381,21 @@ impl PacketSender {
         self.buffers.queue.ring();
     }
 
+    /// Whether the device is done with all that was sent; if not, it interrupts when it is. One that
+    /// does not behave has nothing more to do.
+    pub fn is_drained(&mut self) -> bool {
+        let under_way = |own: &mut Self| match own.take_back() {
+            Ok(()) => own.buffers.heads.len() - own.free.len(),
+            Err(DeviceError) => 0,
+        };
+        let count = under_way(self);
+        if count == 0 {
+            return true;
+        }
+        self.listens = true;
+        self.buffers.queue.ring.listen(count as u16 - 1) && under_way(self) == 0
+    }
+
     fn free_buffer(&mut self) -> Result<Option<u16>, DeviceError> {
         self.take_back()?;
         let mut found = self.free.pop().or_else(|| self.buffers.make());

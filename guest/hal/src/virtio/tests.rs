@@ -320,3 +320,24 @@ fn a_sender_without_room_is_told_when_there_is_some() {
         assert_eq!(wanted, once);
     }
 }
+
+#[test]
+fn a_sender_is_drained_when_the_device_is_done_with_everything_and_is_told_then() {
+    for event_index in [false, true] {
+        let (queue, mut device) = Fake::queue(256, event_index);
+        let mut sender = PacketSender::new(queue, 8, 1000).unwrap();
+        assert!(sender.is_drained(), "nothing was sent");
+        for count in [1, 2, 8, 3] {
+            for _ in 0..count {
+                assert_eq!(sender.send(&mut |_| 60), Ok(true));
+            }
+            assert!(!sender.is_drained());
+            let heads: Vec<_> = core::iter::from_fn(|| device.take()).collect();
+            let told = heads.iter().map(|(head, _)| device.give((*head).into(), 0));
+            let told: Vec<_> = told.collect();
+            let wanted: Vec<_> = (1..=count).map(|at| at == count).collect();
+            assert!(!event_index || told == wanted, "{told:?}");
+            assert!(sender.is_drained());
+        }
+    }
+}

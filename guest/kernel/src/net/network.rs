@@ -20,7 +20,7 @@ use guest_net::{
 use hashbrown::HashMap;
 
 use super::internet::InternetSocket;
-use crate::{Result, random, sched};
+use crate::{Result, random, sched, signal};
 
 /// A way out of the machine.
 pub trait Link: Send + Sync {
@@ -35,6 +35,9 @@ pub trait Link: Send + Sync {
 
     /// Tells the device of what was taken.
     fn flush(&self);
+
+    /// Whether all that was taken has left; if not, a completion follows when it has.
+    fn is_drained(&self) -> bool;
 
     /// Whether the link is there.
     fn is_up(&self) -> bool;
@@ -171,6 +174,71 @@ pub(super) fn close(handle: Handle) {
         network.stack.close(handle, now());
         network.settle();
     }
+}
+
+/// How long the peers of a program that has ended may acknowledge nothing: then what is left of its
+/// streams is given up.
+const LINGER: Nanos = Nanos(10_000_000_000);
+/// How long they may acknowledge nothing until they are asked what they take.
+const PROBE: Nanos = Nanos(250_000_000);
+/// How long the device may take for what it has then.
+const PARTING: Nanos = Nanos(200_000_000);
+/// How often to look although nothing happened.
+const LOOK: Nanos = Nanos(10_000_000);
+
+/// The program has no sockets any more; whether something is still to be brought to others, for
+/// which to [`linger`].
+pub fn close_all() -> bool {
+    has_links() && {
+        with(|stack| stack.close_all(now()));
+        undelivered() > 0
+    }
+}
+
+/// Brings what the program has sent to others, as happens elsewhere behind the back of whoever waits
+/// for its end. Streams whose peers take nothing for [`LINGER`] are reset, and all when a signal
+/// from outside asks for an end.
+pub fn linger() {
+    if !deliver(LINGER) {
+        with(|stack| stack.reset_undelivered(now()));
+        deliver(PARTING);
+    }
+}
+
+/// Waits until nothing is left to be brought to others, as long as it becomes less and nobody asks
+/// for an end; whether it came to that.
+fn deliver(patience: Nanos) -> bool {
+    signal::forget_ending();
+    let (mut least, mut end, mut probe) = (usize::MAX, Nanos(0), Nanos(0));
+    loop {
+        let ticket = platform().ticket();
+        let (left, time) = (undelivered(), time::monotonic());
+        let is_less = left < least;
+        if is_less {
+            (least, end) = (left, time.saturating_add(patience));
+        } else if time >= probe {
+            with(|stack| stack.probe_undelivered(now()));
+        }
+        if is_less || time >= probe {
+            probe = time.saturating_add(PROBE);
+        }
+        if left == 0 || time >= end || signal::asks_for_end() {
+            return left == 0;
+        }
+        sched::wait_for_event(ticket, Some(end.min(time.saturating_add(LOOK))));
+    }
+}
+
+/// How much is left, after whatever can be done now.
+fn undelivered() -> usize {
+    DUE.store(true, Ordering::Relaxed);
+    let mut guard = NETWORK.lock();
+    let Some(network) = &mut *guard else {
+        return 0;
+    };
+    network.settle();
+    let links = network.links.iter();
+    links.filter(|(_, link)| !link.is_drained()).count() + network.stack.undelivered()
 }
 
 /// Looks after links and timers, if nobody else is at it.

@@ -1,6 +1,7 @@
 //! Networks in hard times.
 
 mod connections;
+mod endings;
 mod faults;
 mod idle;
 mod outbound;
@@ -77,6 +78,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     scenario("udp/echo", CC, udp::echo),
     scenario("udp/large", CC, udp::large),
+    scenario("endings/exit", PYTHON, endings::exit),
+    scenario("endings/slow-reader", PYTHON, endings::exit_slow_reader),
+    scenario("endings/kill", PYTHON, endings::kill),
+    scenario("endings/abort", PYTHON, endings::abort),
+    scenario("endings/several", PYTHON, endings::several),
+    scenario("endings/ipv6", PYTHON, endings::v6),
+    scenario("endings/published", PYTHON, endings::published),
+    scenario("endings/unread", PYTHON, endings::unread),
+    scenario("endings/datagrams", PYTHON, endings::datagrams),
+    scenario("endings/never-read", PYTHON, endings::never_read),
+    scenario("endings/interrupted", PYTHON, endings::interrupted),
+    scenario("endings/monitor-killed", PYTHON, endings::monitor_killed),
     scenario("outbound/host-allowed", CURL, outbound::host_allowed),
     scenario("outbound/host-refused", CURL, outbound::host_refused),
     scenario("outbound/names", PYTHON, outbound::names),
