@@ -1,7 +1,8 @@
 """A machine on a tap interface, at a place that its command line says.
 
 tap.py HUSK... -- SERVER...: in a network namespace of its own, starts the machine and speaks to its echo
-server by both families; then has a program of another machine tell what it finds.
+server by both families; then has a program of another machine tell what it finds, and one send
+much and end at once.
 """
 
 import socket
@@ -16,6 +17,15 @@ import socket
 told = open('/etc/resolv.conf').read() + open('/proc/net/route').read().splitlines()[1]
 with socket.create_connection(('198.51.100.7', 7009), 10) as wire:
     wire.sendall(told.encode())
+"""
+LEAVE = """
+import os, socket
+with socket.create_connection(('198.51.100.7', 7009), 10) as wire:
+    wire.sendall(b'x' * 3000000)
+    words = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for _ in range(20):
+        words.sendto(b'last words', ('198.51.100.7', 7010))
+    os._exit(0)
 """
 
 
@@ -43,6 +53,22 @@ def ask(address):
             time.sleep(0.05)
 
 
+def run(husk, program):
+    """What a program of a machine sends to this host, who sent it, and its end."""
+    with socket.create_server(("198.51.100.7", 7009)) as listener:
+        listener.settimeout(30)
+        machine = subprocess.Popen([*husk, "--net", PLACE, "/usr/bin/python3", "-c", program])
+        wire, peer = listener.accept()
+        wire.settimeout(30)
+        time.sleep(0.3)
+        told = b""
+        while part := wire.recv(1 << 14):
+            told += part
+            time.sleep(0.001)
+        assert machine.wait() == 0
+    return told, peer[0]
+
+
 def main():
     split = sys.argv.index("--")
     husk, server = sys.argv[1:split], sys.argv[split + 1 :]
@@ -61,19 +87,18 @@ def main():
     finally:
         machine.terminate()
         machine.wait()
-    with socket.create_server(("198.51.100.7", 7009)) as listener:
-        listener.settimeout(30)
-        other = subprocess.Popen([*husk, "--net", PLACE, "/usr/bin/python3", "-c", TELL])
-        wire, peer = listener.accept()
-        told = b""
-        while part := wire.recv(4096):
-            told += part
-        assert other.wait() == 0
-    assert peer[0] == "10.9.0.2", peer
+    told, peer = run(husk, TELL)
+    assert peer == "10.9.0.2", peer
     resolvers, _, route = told.decode().partition("\n")
     assert resolvers == "nameserver 10.9.0.53", told
     assert route.split()[:3] in (["eth0", "00000000", "0100090A"], ["eth0", "0000090A", "00000000"]), told
-    print("both families, and the way out")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hears:
+        hears.bind(("198.51.100.7", 7010))
+        hears.settimeout(1)
+        told, _ = run(husk, LEAVE)
+        assert len(told) == 3000000, len(told)
+        assert all(hears.recv(100) == b"last words" for _ in range(20))
+    print("both families, the way out, and the end")
 
 
 main()
