@@ -331,8 +331,16 @@ impl<'d> World<'d> {
 
     /// The program ends, and then the connections that it left.
     fn end(&mut self) {
-        for handle in std::mem::take(&mut self.sockets) {
-            self.stack.close(handle, self.now);
+        self.sockets.clear();
+        self.stack.close_all(self.now);
+        match self.script.byte() {
+            Some(1) => self.stack.probe_undelivered(self.now),
+            Some(2) => {
+                self.stack.reset_undelivered(self.now);
+                // What is left waits for a device or a neighbour.
+                self.transmit(true);
+            }
+            _ => {}
         }
         let last = self.now + Nanos::from_secs(3_600);
         for _ in 0..20_000 {
