@@ -123,8 +123,11 @@ impl Stack {
         if listener.is_full() {
             return;
         }
-        if listener.is_flooded() || full {
-            listener.cookies_at = Some(self.now);
+        let flooded = listener.is_flooded() || full;
+        if flooded || listener.was_flooded(self.now) {
+            if flooded {
+                listener.cookies_at = Some(self.now);
+            }
             let options = listener.common.options.clone();
             return self.answer_with_cookie(&tuple, segment, id, &options);
         }

@@ -204,6 +204,51 @@ fn a_flood_of_requests_keeps_nobody_out() {
     world.transfer([client, end], 1 << 20, 65_536, SECOND.times(60));
 }
 
+/// The first was answered by a cookie, the flood is over, and the second overtakes the cookie's answer.
+#[test]
+fn a_request_that_comes_twice_is_answered_alike() {
+    let mut world = World::new(7);
+    let listener = world.listen(1, address(1, 80), 64);
+    let probe = world.connect(0, address(1, 80));
+    world.exchange();
+    world.run_for(SECOND);
+    let now = world.now;
+    world.stacks[0].close(probe, now);
+    let client = world.connect(0, address(1, 80));
+    let syn = taken(&mut world, 0).pop().unwrap();
+    assert_eq!(syn[FLAGS], SYN);
+    let from_others = |world: &mut World, flags: u8| {
+        for at in 0..200_u32 {
+            let mut frame = syn.clone();
+            frame[34..36].copy_from_slice(&(1_024 + at as u16).to_be_bytes());
+            frame[FLAGS] = flags;
+            // A reset names the number behind the request's.
+            let number = at * 1_000 + u32::from(flags == RST);
+            frame[SEQ..SEQ + 4].copy_from_slice(&number.to_be_bytes());
+            let now = world.now;
+            world.stacks[1].receive(LINK, &frame, &TRUSTED, now);
+            taken(world, 1);
+        }
+    };
+    let asked = |world: &mut World| {
+        let now = world.now;
+        world.stacks[1].receive(LINK, &syn, &TRUSTED, now);
+        taken(world, 1).pop().unwrap()
+    };
+    from_others(&mut world, SYN);
+    let first = asked(&mut world);
+    from_others(&mut world, RST);
+    let _second = asked(&mut world);
+    let now = world.now;
+    world.stacks[0].receive(LINK, &first, &TRUSTED, now);
+    world.run_for(SECOND);
+    assert!(world.stacks[0].readiness(client).writable);
+    assert_eq!(world.write(0, client, b"x"), Ok(1), "it was not reset");
+    world.run_for(SECOND);
+    let end = std::iter::from_fn(|| world.stacks[1].accept(listener).ok()).last();
+    assert_eq!(world.read(1, end.unwrap().0, 1), Ok(b"x".to_vec()));
+}
+
 #[test]
 fn memory_has_a_limit() {
     let mut world = World::new(6);

@@ -24,6 +24,8 @@ pub(crate) struct Listener {
 /// Handshakes that a listener remembers at least and at most; the rest is done by cookies.
 const LEAST_PENDING: usize = 128;
 const MOST_PENDING: usize = 4_096;
+/// How long after a flood requests of its time may still come again: as peers wait for answers.
+const AFTERMATH: Nanos = Nanos::from_secs(3);
 /// Linux' `somaxconn`.
 const MOST_BACKLOG: usize = 4_096;
 
@@ -56,6 +58,13 @@ impl Listener {
     /// Not even peers that have answered are remembered.
     pub(crate) fn is_overrun(&self) -> bool {
         self.pending >= 4 * MOST_PENDING
+    }
+
+    /// Cookies are still given, so that a request that comes twice gets twice the same answer: a
+    /// handshake that is remembered would refuse the answer to a cookie.
+    pub(crate) fn was_flooded(&self, now: Nanos) -> bool {
+        let recent = |at: Nanos| now - at < AFTERMATH;
+        self.cookies_at.is_some_and(recent)
     }
 
     /// Whether an acknowledgement may be the answer to a cookie.
