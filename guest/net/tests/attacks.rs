@@ -154,19 +154,27 @@ fn strays_are_reset_but_resets_are_not() {
     assert!(taken(&mut world, 0).is_empty());
 }
 
-#[test]
-fn a_flood_of_requests_keeps_nobody_out() {
-    let mut world = World::new(5);
+/// A listener, one who connects to it, and the SYN that was to be sent, taken from the wire.
+fn with_request(seed: u64) -> (World, Handle, Handle, Vec<u8>) {
+    let mut world = World::new(seed);
     let listener = world.listen(1, address(1, 80), 64);
-    // A SYN as it would be sent, then from everywhere.
+    // The ends know each other's addresses from here on.
     let probe = world.connect(0, address(1, 80));
     world.exchange();
     world.run_for(SECOND);
     let now = world.now;
     world.stacks[0].close(probe, now);
-    let other = world.connect(0, address(1, 80));
+    let client = world.connect(0, address(1, 80));
     let syn = taken(&mut world, 0).pop().unwrap();
     assert_eq!(syn[FLAGS], SYN);
+    (world, listener, client, syn)
+}
+
+#[test]
+fn a_flood_of_requests_keeps_nobody_out() {
+    let (mut world, listener, other, syn) = with_request(5);
+    let now = world.now;
+    // Then from everywhere.
     let mut sent = 0;
     for at in 0..100_000_u32 {
         let mut frame = syn.clone();
@@ -207,16 +215,7 @@ fn a_flood_of_requests_keeps_nobody_out() {
 /// The first was answered by a cookie, the flood is over, and the second overtakes the cookie's answer.
 #[test]
 fn a_request_that_comes_twice_is_answered_alike() {
-    let mut world = World::new(7);
-    let listener = world.listen(1, address(1, 80), 64);
-    let probe = world.connect(0, address(1, 80));
-    world.exchange();
-    world.run_for(SECOND);
-    let now = world.now;
-    world.stacks[0].close(probe, now);
-    let client = world.connect(0, address(1, 80));
-    let syn = taken(&mut world, 0).pop().unwrap();
-    assert_eq!(syn[FLAGS], SYN);
+    let (mut world, listener, client, syn) = with_request(7);
     let from_others = |world: &mut World, flags: u8| {
         for at in 0..200_u32 {
             let mut frame = syn.clone();

@@ -63,14 +63,17 @@ impl Listener {
     /// Cookies are still given, so that a request that comes twice gets twice the same answer: a
     /// handshake that is remembered would refuse the answer to a cookie.
     pub(crate) fn was_flooded(&self, now: Nanos) -> bool {
-        let recent = |at: Nanos| now - at < AFTERMATH;
-        self.cookies_at.is_some_and(recent)
+        self.gave_cookies(now, AFTERMATH)
     }
 
     /// Whether an acknowledgement may be the answer to a cookie.
     pub(crate) fn expects_cookies(&self, now: Nanos) -> bool {
-        let recent = |at: Nanos| now - at < super::cookies::LIFETIME;
-        self.cookies_at.is_some_and(recent)
+        self.gave_cookies(now, super::cookies::LIFETIME)
+    }
+
+    /// Whether there was a flood less than so long ago.
+    fn gave_cookies(&self, now: Nanos, ago: Nanos) -> bool {
+        self.cookies_at.is_some_and(|at| now - at < ago)
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
