@@ -53,8 +53,8 @@ pub fn build(program: &Program<'_>) -> PathBuf {
         .current_dir(&root)
         .args([
             "build",
+            // What only freestanding programs need, the outer cargo has not fetched.
             "--locked",
-            "--offline",
             "--profile",
             "kernel",
             "--target",
