@@ -73,6 +73,11 @@ impl Watch {
         }
     }
 
+    /// Whether somebody reads the file now.
+    pub(crate) fn is_held(&self) -> bool {
+        !self.armed.load(Ordering::SeqCst)
+    }
+
     /// Ends the wait that is, or the next.
     pub(crate) fn wake(&self) {
         // A counter that is full wakes as well.

@@ -173,6 +173,10 @@ impl User {
         self.asleep_until.store(until.max(1), Ordering::SeqCst);
         // What came before it could be seen that this sleeps.
         until = until.min(self.stack().next_deadline());
+        if self.watch.is_held() {
+            // Another works, and does what is due.
+            until = until.max(now + DELAY);
+        }
         (until != u64::MAX).then(|| {
             let wait = until.saturating_sub(now);
             Timespec {

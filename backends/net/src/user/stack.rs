@@ -265,7 +265,7 @@ impl Stack {
     }
 
     /// When something is to be done, at the latest.
-    pub(super) fn next_deadline(&self) -> u64 {
+    pub(super) fn next_deadline(&mut self) -> u64 {
         self.tcp.next_deadline().min(self.udp.next_deadline())
     }
 

@@ -38,10 +38,20 @@ pub(super) fn timeout(tries: u8) -> Nanos {
 
 impl Tcp {
     /// When something is to be done, at the latest.
-    pub(in crate::user) fn next_deadline(&self) -> Nanos {
+    pub(in crate::user) fn next_deadline(&mut self) -> Nanos {
         let timer = self.timers.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
-        let delayed = self.delayed.front().map_or(u64::MAX, |(at, _)| *at);
-        timer.min(delayed)
+        while let Some(&(at, id)) = self.delayed.front() {
+            if self
+                .flows
+                .get_mut(id)
+                .is_some_and(|flow| flow.delayed == at)
+            {
+                return timer.min(at);
+            }
+            // It went with something else; nobody is to wake for it.
+            self.delayed.pop_front();
+        }
+        timer
     }
 
     /// Does what is due.
@@ -57,19 +67,30 @@ impl Tcp {
                 self.queue(id);
             }
         }
-        while let Some(&Reverse((at, id))) = self.timers.peek()
-            && at <= common.now
-        {
-            self.timers.pop();
-            let Some(flow) = self.flows.get_mut(id) else {
-                continue;
-            };
-            flow.listed = u64::MAX;
-            if flow.deadline <= common.now {
+        while let Some(id) = self.next_due(common.now) {
+            let deadline = self.flows.get_mut(id).map(|flow| flow.deadline);
+            if deadline.is_some_and(|deadline| deadline <= common.now) {
                 self.time_out(common, guest, id);
             }
             self.arm(id);
         }
+    }
+
+    /// The next flow that is listed for `now` or before. It is listed no more.
+    fn next_due(&mut self, now: Nanos) -> Option<Id> {
+        while let Some(&Reverse((at, id))) = self.timers.peek()
+            && at <= now
+        {
+            self.timers.pop();
+            // One that was listed again, earlier, is looked at then.
+            if let Some(flow) = self.flows.get_mut(id)
+                && flow.listed == at
+            {
+                flow.listed = u64::MAX;
+                return Some(id);
+            }
+        }
+        None
     }
 
     fn time_out(&mut self, common: &mut Common, guest: &dyn Guest, id: Id) {
@@ -118,5 +139,60 @@ impl Tcp {
             flow.tries = flow.tries.min(6);
             flow.say(guest, ACK, old);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::super::flow::{Flow, Key};
+    use super::*;
+
+    fn flow(port: u16) -> Flow {
+        let end = SocketAddr::from(([10, 0, 2, 15], port));
+        let key = Key {
+            guest: end,
+            remote: end,
+        };
+        Flow::new(key, State::Open, [2; 6], 1)
+    }
+
+    #[test]
+    fn acknowledgements_that_went_with_something_else_are_nothing_to_wake_for() {
+        let mut tcp = Tcp::new(16);
+        let ids = [1, 2, 3].map(|port| tcp.insert(flow(port)));
+        for (at, id) in (10..).zip(ids) {
+            tcp.flows.get_mut(id).expect("it is there").delayed = at;
+            tcp.delayed.push_back((at, id));
+        }
+        assert_eq!(tcp.next_deadline(), 10);
+        tcp.flows
+            .get_mut(ids[0])
+            .expect("it is there")
+            .was_acknowledged();
+        tcp.remove(ids[1]);
+        assert_eq!(tcp.next_deadline(), 12);
+        tcp.flows
+            .get_mut(ids[2])
+            .expect("it is there")
+            .was_acknowledged();
+        assert_eq!(tcp.next_deadline(), u64::MAX);
+    }
+
+    #[test]
+    fn a_flow_that_goes_on_is_listed_a_few_times_at_most() {
+        let mut tcp = Tcp::new(16);
+        let id = tcp.insert(flow(1));
+        for now in (0..1000 * SECOND).step_by(LAZY as usize / 2) {
+            for patience in [timeout(0), LAZY, timeout(0)] {
+                tcp.flows.get_mut(id).expect("it is there").deadline = now + patience;
+                tcp.arm(id);
+            }
+            while let Some(due) = tcp.next_due(now) {
+                tcp.arm(due);
+            }
+        }
+        assert!(tcp.timers.len() < 32, "{} entries", tcp.timers.len());
     }
 }
