@@ -32,6 +32,9 @@ pub(crate) const RANGES_MAX: usize = 64;
 /// As many ranges need no memory of their own: most requests have no more.
 const FEW: usize = 4;
 
+/// Ranges as the host's calls take them.
+pub(crate) type Vectors = SmallVec<[libc::iovec; FEW]>;
+
 /// Ranges of guest memory, used up from the front.
 #[derive(Clone, Debug)]
 pub struct Pieces<'m> {
@@ -100,6 +103,17 @@ impl Pieces<'_> {
         done
     }
 
+    /// Copies the next bytes out as [`Pieces::read`] does, without using them up.
+    #[must_use]
+    pub fn peek(&self, into: &mut [u8]) -> usize {
+        let mut done = 0;
+        for slice in self.slices.iter().skip(self.first) {
+            let target = &mut into[done..];
+            done += slice.read(target, 0).unwrap_or(0);
+        }
+        done
+    }
+
     /// Copies the next bytes in; returns how many fitted.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let mut done = 0;
@@ -139,9 +153,9 @@ impl Pieces<'_> {
     }
 
     /// Addresses for the host: at most `length` bytes.
-    pub(crate) fn vectors(&self, length: usize) -> Vec<libc::iovec> {
+    pub(crate) fn vectors(&self, length: usize) -> Vectors {
         let mut left = length;
-        let mut vectors = Vec::new();
+        let mut vectors = Vectors::new();
         for slice in self.slices.iter().skip(self.first).take(RANGES_MAX) {
             let count = slice.len().min(left);
             if count > 0 {
@@ -273,6 +287,11 @@ mod tests {
         let mut bytes = [0; 4];
         assert_eq!(pieces.read(&mut bytes), 4);
         assert_eq!((&bytes, pieces.remaining()), (b"abcd", 4));
+        let mut next = [0; 9];
+        assert_eq!(pieces.peek(&mut next[..2]), 2);
+        assert_eq!((&next[..2], pieces.remaining()), (&b"ef"[..], 4));
+        assert_eq!(pieces.peek(&mut next), 4);
+        assert_eq!((&next[..4], pieces.remaining()), (&b"efgh"[..], 4));
         let mut rest = [0; 9];
         assert_eq!(pieces.read(&mut rest), 4);
         assert_eq!(&rest[..4], b"efgh");

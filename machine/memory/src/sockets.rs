@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::pieces::{Pieces, RANGES_MAX};
+use crate::pieces::{Pieces, RANGES_MAX, Vectors};
 
 /// Bytes that one vector of what is to be skipped takes.
 const SKIP_STEP: usize = 64 << 10;
@@ -31,11 +31,11 @@ impl Pieces<'_> {
         length: usize,
     ) -> io::Result<usize> {
         if skip == 0 {
-            return self.receive(socket, Vec::new(), length, libc::MSG_PEEK);
+            return self.receive(socket, Vectors::new(), length, libc::MSG_PEEK);
         }
         SKIPPED.with_borrow_mut(|skipped| {
             skipped.resize(SKIP_STEP, 0);
-            let (base, mut left, mut vectors) = (skipped.as_mut_ptr(), skip, Vec::new());
+            let (base, mut left, mut vectors) = (skipped.as_mut_ptr(), skip, Vectors::new());
             while left > 0 {
                 let count = left.min(SKIP_STEP);
                 vectors.push(libc::iovec {
@@ -58,7 +58,7 @@ impl Pieces<'_> {
     /// # Errors
     /// The host's; "would block" when there is none.
     pub fn receive_from(&mut self, socket: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
-        self.receive(socket, Vec::new(), length, 0)
+        self.receive(socket, Vectors::new(), length, 0)
     }
 
     /// Receives behind what `vectors` take; uses up nothing, since whoever asks writes what
@@ -66,19 +66,21 @@ impl Pieces<'_> {
     fn receive(
         &mut self,
         socket: BorrowedFd<'_>,
-        mut vectors: Vec<libc::iovec>,
+        mut vectors: Vectors,
         length: usize,
         flags: libc::c_int,
     ) -> io::Result<usize> {
         vectors.extend(self.vectors(length));
-        // SAFETY: all bits zero are a valid value.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = vectors.as_mut_ptr();
-        message.msg_iovlen = vectors.len();
         let flags = flags | libc::MSG_DONTWAIT;
-        // SAFETY: the vectors describe memory of ours that nobody else uses now and mapped
-        // guest memory, both of which outlive the call.
-        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+        let got = if let [one] = vectors.as_slice() {
+            // SAFETY: as below; the host has less to look at.
+            unsafe { libc::recv(socket.as_raw_fd(), one.iov_base, one.iov_len, flags) }
+        } else {
+            let mut message = message(&mut vectors);
+            // SAFETY: the vectors describe memory of ours that nobody else uses now and mapped
+            // guest memory, both of which outlive the call.
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) }
+        };
         usize::try_from(got).map_err(|_| io::Error::last_os_error())
     }
 
@@ -88,13 +90,15 @@ impl Pieces<'_> {
     /// The host's; "would block" when it takes none.
     pub fn send_to(&mut self, socket: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
         let mut vectors = self.vectors(length);
-        // SAFETY: all bits zero are a valid value.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = vectors.as_mut_ptr();
-        message.msg_iovlen = vectors.len();
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        // SAFETY: the vectors describe mapped guest memory, which outlives the call.
-        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
+        let sent = if let [one] = vectors.as_slice() {
+            // SAFETY: as below; the host has less to look at.
+            unsafe { libc::send(socket.as_raw_fd(), one.iov_base, one.iov_len, flags) }
+        } else {
+            let message = message(&mut vectors);
+            // SAFETY: the vectors describe mapped guest memory, which outlives the call.
+            unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) }
+        };
         let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
         self.skip(sent);
         Ok(sent)
@@ -125,6 +129,15 @@ impl Pieces<'_> {
     pub fn reach(&self) -> usize {
         self.lengths().take(RANGES_MAX).sum()
     }
+}
+
+/// A message that consists of these, and says nothing else.
+fn message(vectors: &mut Vectors) -> libc::msghdr {
+    // SAFETY: all bits zero are a valid value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = vectors.as_mut_ptr();
+    message.msg_iovlen = vectors.len();
+    message
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ impl Receiver {
         };
         let length = HEADER + head_length + moved;
         let used = split(&taken.chains, length);
-        self.write_head(&whole, &head, used.len() as u16, length);
+        self.write_head(whole, &head, used.len() as u16, length);
         ring.queue.publish(&used);
         taken.chains.drain(..used.len());
         self.counters.count_received();
@@ -150,18 +150,20 @@ impl Receiver {
     }
 
     /// Writes both headers, and the checksum for a driver that makes none.
-    fn write_head(&self, whole: &Pieces<'_>, head: &Head, buffers: u16, length: usize) {
-        let (mut offload, mut to) = (head.offload, whole.clone());
+    fn write_head(&self, whole: Pieces<'_>, head: &Head, buffers: u16, length: usize) {
+        let mut offload = head.offload;
+        let mut unfinished = None;
         if !self.accepted.guest.checksum {
-            offload.checksum = None;
+            unfinished = offload
+                .checksum
+                .take()
+                .map(|partial| (partial, whole.clone()));
         }
+        let mut to = whole;
         to.write(&encode(offload, buffers));
         to.write(head.bytes());
-        if let Some(partial) = head.offload.checksum
-            && !self.accepted.guest.checksum
-        {
+        if let Some((partial, mut from)) = unfinished {
             let (start, offset) = (usize::from(partial.start), usize::from(partial.offset));
-            let mut from = whole.clone();
             from.skip(HEADER + start);
             let sum = sum(&from, (length - HEADER).saturating_sub(start)).finish();
             from.skip(offset);

@@ -34,7 +34,7 @@ impl Source for Frame<'_> {
     }
 
     fn peek(&self, into: &mut [u8]) -> usize {
-        self.0.clone().read(into)
+        self.0.peek(into)
     }
 
     fn skip(&mut self, count: usize) {

@@ -75,6 +75,8 @@ pub(in crate::user) struct Flow {
     pub(super) duplicates: u8,
     /// There may be something in the queue behind `next`.
     pub(super) readable: bool,
+    /// The last piece was short, as the next may be.
+    pub(super) is_short: bool,
     pub(super) host_end: bool,
     pub(super) fin_sent: bool,
     pub(super) fin_acked: bool,
@@ -135,6 +137,7 @@ impl Flow {
             lazy_pieces: 0,
             duplicates: 0,
             readable: false,
+            is_short: true,
             host_end: false,
             fin_sent: false,
             fin_acked: false,

@@ -13,6 +13,9 @@ use crate::network::{Delivery, Guest};
 
 /// Longest payload of a frame: what an IP packet of the longest length has behind its headers.
 const PAYLOAD_MAX: u32 = 65_535 - 60;
+/// What is offered to a flow whose last piece was no longer: it fits into one of the guest's
+/// buffers, and most requests are short. A piece that fills it is not the last.
+const SHORT: u32 = 3 << 10;
 /// Frames of one flow before it is another's turn, and of all before others are let in.
 const TURN: usize = 8;
 const TURNS: usize = 4;
@@ -93,6 +96,7 @@ fn turn(common: &mut Common, flow: &mut Flow, guest: &dyn Guest) -> io::Result<T
                     flow.furthest = flow.next;
                 }
                 flow.readable = moved == room || flow.host_closing;
+                flow.is_short = moved < room && moved <= SHORT as usize;
                 flow.was_acknowledged();
                 start_timer(common, flow);
             }
@@ -122,7 +126,12 @@ fn next_length(flow: &mut Flow, guest: &dyn Guest) -> u32 {
     } else {
         abilities.segments_v6
     };
-    usable.min(if cuts { PAYLOAD_MAX } else { mss })
+    let most = match (cuts, flow.is_short) {
+        (true, true) => SHORT,
+        (true, false) => PAYLOAD_MAX,
+        (false, _) => mss,
+    };
+    usable.min(most)
 }
 
 /// What is said when there are no bytes to send: the end, and what was received.
