@@ -55,12 +55,7 @@ pub fn encode(offload: Offload, buffers: u16) -> [u8; HEADER] {
     header[0] = flags;
     header[1] = kind;
     let words = [head, size, start, offset, buffers];
-    for (to, byte) in header[2..]
-        .iter_mut()
-        .zip(words.map(u16::to_le_bytes).concat())
-    {
-        *to = byte;
-    }
+    header[2..].copy_from_slice(words.map(u16::to_le_bytes).as_flattened());
     header
 }
 

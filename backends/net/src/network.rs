@@ -135,19 +135,18 @@ impl Default for Head {
 impl Head {
     /// Appends bytes; what does not fit is lost.
     pub fn push(&mut self, bytes: &[u8]) {
-        let room = self.bytes.get_mut(self.length..).unwrap_or_default();
-        for (to, from) in room.iter_mut().zip(bytes) {
-            *to = *from;
-            self.length += 1;
-        }
+        self.length += self.put(self.length, bytes);
     }
 
-    /// Overwrites bytes from `at` on.
-    pub fn put(&mut self, at: usize, bytes: &[u8]) {
+    /// Overwrites bytes from `at` on; how many fitted.
+    pub fn put(&mut self, at: usize, bytes: &[u8]) -> usize {
         let room = self.bytes.get_mut(at..).unwrap_or_default();
-        for (to, from) in room.iter_mut().zip(bytes) {
-            *to = *from;
+        let count = room.len().min(bytes.len());
+        let (room, bytes) = (room.get_mut(..count), bytes.get(..count));
+        if let (Some(room), Some(bytes)) = (room, bytes) {
+            room.copy_from_slice(bytes);
         }
+        count
     }
 
     /// What was appended.

@@ -4,6 +4,7 @@
 //! whoever reads it has stopped: a thread that waits is not woken for what another is at.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,13 +42,12 @@ impl Watch {
 
     /// Waits until the file has something, somebody calls [`Watch::wake`], or for `patience`.
     pub(crate) fn wait(&self, patience: Option<Timespec>) {
-        let mut events = Vec::with_capacity(2);
-        let room = rustix::buffer::spare_capacity(&mut events);
-        if epoll::wait(&self.epoll, room, patience.as_ref()).is_err() {
+        let mut room = [const { MaybeUninit::uninit() }; 2];
+        let Ok((events, _)) = epoll::wait(&self.epoll, &mut room, patience.as_ref()) else {
             return;
-        }
+        };
         for event in events {
-            let epoll::Event { data, .. } = event;
+            let epoll::Event { data, .. } = *event;
             if data.u64() == FILE {
                 self.armed.store(false, Ordering::SeqCst);
             } else {

@@ -209,8 +209,11 @@ impl Virtqueue {
         for (number, (head, length)) in (0_u16..).zip(before) {
             let slot = next.wrapping_add(number) % size;
             let at = table.saturating_add(4 + 8 * u64::from(slot));
-            let element = [u32::from(*head), *length].map(u32::to_le_bytes).concat();
-            if mapping.write_slice(&element, GuestAddress(at)).is_err() {
+            let element = [u32::from(*head), *length].map(u32::to_le_bytes);
+            if mapping
+                .write_slice(element.as_flattened(), GuestAddress(at))
+                .is_err()
+            {
                 drop(ring);
                 return self.fail();
             }

@@ -45,11 +45,12 @@ impl Route {
                 // Do not fragment; 64 hops.
                 let mut header = [0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0];
                 header[2..4].copy_from_slice(&total.to_be_bytes());
-                let addresses = [octets(source), octets(destination)].concat();
-                let sum = Sum::default().with(&header).with(&addresses).finish();
+                let addresses = [octets(source), octets(destination)];
+                let addresses = addresses.as_flattened();
+                let sum = Sum::default().with(&header).with(addresses).finish();
                 header[10..12].copy_from_slice(&sum.to_be_bytes());
                 head.push(&header);
-                head.push(&addresses);
+                head.push(addresses);
             }
         }
         head
@@ -66,9 +67,9 @@ impl Route {
         let mut head = self.start(UDP, length);
         let sum = checksum::pseudo(self.source, self.destination, UDP, length).folded();
         head.push(
-            &[from, to, length as u16, sum]
+            [from, to, length as u16, sum]
                 .map(u16::to_be_bytes)
-                .concat(),
+                .as_flattened(),
         );
         head.offload.checksum = Some(PartialChecksum {
             start: self.payload() as u16,

@@ -33,12 +33,12 @@ impl Stamp {
             destination,
             ..
         } = self.route;
-        head.push(&self.ports.map(u16::to_be_bytes).concat());
+        head.push(self.ports.map(u16::to_be_bytes).as_flattened());
         let numbers = [self.sequence, self.acknowledged];
-        head.push(&numbers.map(u32::to_be_bytes).concat());
+        head.push(numbers.map(u32::to_be_bytes).as_flattened());
         head.push(&[(header as u8 / 4) << 4, self.flags]);
         let sum = checksum::pseudo(source, destination, TCP, length).folded();
-        head.push(&[self.window, sum, 0].map(u16::to_be_bytes).concat());
+        head.push([self.window, sum, 0].map(u16::to_be_bytes).as_flattened());
         if options {
             let [high, low] = self.mss.to_be_bytes();
             head.push(&[2, 4, high, low]);
