@@ -40,10 +40,9 @@ pub fn build(program: &Program<'_>) -> PathBuf {
     for source in program.sources {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
-    println!(
-        "cargo::rerun-if-changed={}",
-        root.join("Cargo.lock").display()
-    );
+    for file in ["Cargo.lock", "Cargo.toml"] {
+        println!("cargo::rerun-if-changed={}", root.join(file).display());
+    }
     let script = out.join(format!("{}.ld", program.binary));
     fs::write(&script, linker_script(program.base, program.physical)).expect("OUT_DIR is writable");
     let target = out.join("freestanding");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use backend_net::header::{HEADER, decode};
 use backend_net::{FRAME_MAX, Network};
@@ -15,6 +16,8 @@ use crate::queue::{Chain, Virtqueue};
 
 /// Frames after which the driver gets its buffers back, and the host end goes on with its own.
 const BATCH: usize = 64;
+/// Pauses of the processor between two looks.
+const PAUSES: u32 = 64;
 
 pub(super) struct Link {
     pub(super) network: Arc<dyn Network>,
@@ -97,16 +100,16 @@ impl Link {
         }
     }
 
-    /// Does all there is in both directions, until there is nothing: who works looks at the
-    /// answers, too, before it sleeps, and nobody is woken meanwhile.
-    pub(super) fn work(&self, pair: usize, queue: &Virtqueue) {
+    /// Does all there is in both directions, until there was nothing for as long as `patience`:
+    /// who works looks at the answers, too, before it sleeps, and nobody is woken meanwhile.
+    pub(super) fn work(&self, pair: usize, queue: &Virtqueue, patience: Duration) {
         loop {
             self.network.hold(pair);
             queue.quiet();
             loop {
                 self.transmit(pair, queue, || false);
                 self.network.serve(pair, &self.receiver);
-                if !queue.has_more() {
+                if !queue.has_more() && !self.look(pair, queue, patience) {
                     break;
                 }
             }
@@ -115,5 +118,22 @@ impl Link {
                 break;
             }
         }
+    }
+
+    /// Looks for something to do for a while; whether there was something.
+    fn look(&self, pair: usize, queue: &Virtqueue, patience: Duration) -> bool {
+        let (start, before) = (Instant::now(), self.counters.received());
+        while start.elapsed() < patience {
+            for _ in 0..PAUSES {
+                std::hint::spin_loop();
+            }
+            // Whoever could use this processor goes first: it may be the one who is waited for.
+            std::thread::yield_now();
+            self.network.serve(pair, &self.receiver);
+            if queue.has_more() || self.counters.received() != before {
+                return true;
+            }
+        }
+        false
     }
 }

@@ -7,16 +7,19 @@
 //! "driver ok" and rings; frames have virtio's header of 12 bytes. A device is set up once.
 //!
 //! Two threads wait, one for the driver's bell, one for the host. Whichever is woken works for
-//! both directions until there is nothing left, and the other sleeps on.
+//! both directions until there is nothing left, and the other sleeps on. Before it sleeps, it looks
+//! for a while, as long as a sleep would cost; with one processor nobody does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::time::Duration;
 
 use backend_net::Network;
 use guest_abi::device::{DevicePage, STATUS_DRIVER_OK};
 use guest_abi::layout;
 use machine_bus::{Doorbells, Look};
 use machine_memory::{GuestMemory, MemoryError, Page};
+use rustix::thread::sched_getaffinity;
 
 use super::features::{Accepted, Counters, ID, config_bytes, offered};
 use super::link::Link;
@@ -33,6 +36,9 @@ const QUEUE_SIZE: u16 = 256;
 const INDIRECT: u64 = 1 << 28;
 const EVENT_INDEX: u64 = 1 << 29;
 const VERSION_1: u64 = 1 << 32;
+
+/// How long is looked before sleeping: about what sleeping and being woken take two processors.
+const LOOK: Duration = Duration::from_micros(20);
 
 /// Calls the virtual CPU.
 struct Bell {
@@ -53,6 +59,7 @@ impl Interrupt for Bell {
 struct Active {
     link: Link,
     transmit: Arc<Virtqueue>,
+    look: Duration,
     duty: Duty,
 }
 
@@ -82,7 +89,8 @@ impl Duty {
 
 impl Active {
     fn work(&self) {
-        self.duty.run(|| self.link.work(0, &self.transmit));
+        self.duty
+            .run(|| self.link.work(0, &self.transmit, self.look));
     }
 }
 
@@ -198,6 +206,7 @@ impl NetPage {
         let queues = std::iter::once(Some(receive));
         let receiver = Receiver::new(self.memory.clone(), queues, accepted, counters);
         self.network.begin(&receiver);
+        let processors = sched_getaffinity(None).map_or(1, |set| set.count());
         Some(Active {
             link: Link {
                 network: Arc::clone(&self.network),
@@ -207,6 +216,7 @@ impl NetPage {
                 counters: Arc::clone(&self.counters),
             },
             transmit,
+            look: if processors > 1 { LOOK } else { Duration::ZERO },
             duty: Duty::default(),
         })
     }
