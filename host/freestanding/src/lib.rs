@@ -125,6 +125,8 @@ fn flags(script: &std::path::Path) -> Vec<String> {
     for option in [
         "--build-id=none",
         "--gc-sections",
+        // No code of ours compares functions by their address.
+        "--icf=all",
         "-z,noexecstack",
         "-z,norelro",
         "-z,max-page-size=4096",
