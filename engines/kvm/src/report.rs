@@ -1,26 +1,28 @@
 //! What is said about a guest that cannot go on: where it was, and which code it was at.
 
 use engine_contract::EngineError;
-use kvm_ioctls::VcpuFd;
 use machine_memory::GuestMemory;
 use x86_listing::BYTES_WANTED;
+use x86_paging::{EntrySize, Paging, Tables};
 use x86_state::CpuState;
 
 use crate::error::KvmError;
 
 const PAGE: u64 = 4096;
+/// Every address that a table can name; whether the processor has so many bits is not asked here.
+const PHYSICAL_BITS: u32 = 52;
 
 /// The error for it.
 pub(crate) fn failure(
     id: u32,
     why: &str,
     state: Result<CpuState, KvmError>,
-    fd: &VcpuFd,
     memory: &GuestMemory,
 ) -> EngineError {
     let shown = match state {
         Ok(state) => {
-            let translate = |linear| translated(fd, linear);
+            let paging = Paging::new(&state.control, PHYSICAL_BITS);
+            let translate = |linear| Some(paging.look(&GuestTables(memory), linear)?.physical);
             let bytes = code(memory, x86_listing::code_address(&state), translate);
             x86_listing::describe(&state, &bytes)
         }
@@ -30,10 +32,21 @@ pub(crate) fn failure(
     EngineError::new("the guest cannot go on", reason)
 }
 
-/// By the guest's own page tables.
-fn translated(fd: &VcpuFd, linear: u64) -> Option<u64> {
-    let found = fd.translate_gva(linear).ok()?;
-    (found.valid != 0).then_some(found.physical_address)
+/// The guest's own page tables.
+struct GuestTables<'m>(&'m GuestMemory);
+
+impl Tables for GuestTables<'_> {
+    fn load(&self, address: u64, size: EntrySize) -> u64 {
+        let mut bytes = [0; 8];
+        let count = match size {
+            EntrySize::Four => 4,
+            EntrySize::Eight => 8,
+        };
+        match self.0.read(address, &mut bytes[..count]) {
+            Ok(()) => u64::from_le_bytes(bytes),
+            Err(_) => u64::MAX,
+        }
+    }
 }
 
 /// The bytes at a linear address, as many as are worth showing and can be read.

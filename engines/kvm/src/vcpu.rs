@@ -80,7 +80,7 @@ impl Vcpu for KvmVcpu {
         drop(running);
         ended.map_err(|why| {
             let state = self.readable.state(&self.fd);
-            report::failure(self.id, &why, state, &self.fd, self.vm.memory())
+            report::failure(self.id, &why, state, self.vm.memory())
         })
     }
 

@@ -43,6 +43,10 @@ const LAW: &[Rule] = &[
         may_use: &["x86/state"],
     },
     Rule {
+        from: "x86/paging",
+        may_use: &["x86/state"],
+    },
+    Rule {
         from: "machine/memory",
         may_use: &["host"],
     },

@@ -296,3 +296,107 @@ guest!(
     "out 0xf4, al",
     "2: jmp 2b",
 );
+
+guest!(
+    /// Forgets translations, that of rbx even if it is global; takes the flags in r12, and goes on at r13, at
+    /// level 3 if r11 is not zero.
+    forget_and_go,
+    "mov rax, cr3",
+    "mov cr3, rax",
+    "invlpg [rbx]",
+    "xor r10d, r10d",
+    "test r11d, r11d",
+    "jnz 3f",
+    "push r12",
+    "popfq",
+    "jmp r13",
+    "3:",
+    "push 0x1b",
+    "push 0",
+    "push r12",
+    "push 0x23",
+    "push r13",
+    "iretq",
+);
+
+guest!(
+    /// One access to where rbx points, and the end: reads if rcx is 0, writes if it is 1, otherwise
+    /// goes there.
+    access,
+    "cmp ecx, 1",
+    "je 3f",
+    "ja 4f",
+    "mov r14d, [rbx + 4]",
+    "out 0xf4, al",
+    "2: jmp 2b",
+    "3:",
+    "mov [rbx + 8], r14d",
+    "out 0xf4, al",
+    "2: jmp 2b",
+    "4:",
+    "jmp rbx",
+);
+
+guest!(
+    /// Serves a page fault: its code to r8, its address to r9, 1 to r10, and the end.
+    note_fault,
+    "mov r8, [rsp]",
+    "mov r9, cr2",
+    "mov r10d, 1",
+    "out 0xf4, al",
+    "2: jmp 2b",
+);
+
+guest!(
+    /// [`forget_and_go`] in 32-bit code: flags in esi, place in edi, level 3 if edx is not zero.
+    /// Loads its task state itself: QEMU's emulation of a processor ends when it is given one as
+    /// it is between two instructions.
+    forget_and_go_32,
+    ".code32",
+    "mov eax, cr3",
+    "mov cr3, eax",
+    "invlpg [ebx]",
+    "mov eax, 0x28",
+    "ltr ax",
+    "test edx, edx",
+    "jnz 3f",
+    "push esi",
+    "popfd",
+    "jmp edi",
+    "3:",
+    "push 0x1b",
+    "push 0",
+    "push esi",
+    "push 0x23",
+    "push edi",
+    "iretd",
+);
+
+guest!(
+    /// [`access`] in 32-bit code, with ebp.
+    access_32,
+    ".code32",
+    "cmp ecx, 1",
+    "je 3f",
+    "ja 4f",
+    "mov ebp, [ebx + 4]",
+    "out 0xf4, al",
+    "2: jmp 2b",
+    "3:",
+    "mov [ebx + 8], ebp",
+    "out 0xf4, al",
+    "2: jmp 2b",
+    "4:",
+    "jmp ebx",
+);
+
+guest!(
+    /// [`note_fault`] in 32-bit code: to esi and edi, and 2 to edx.
+    note_fault_32,
+    ".code32",
+    "mov esi, [esp]",
+    "mov edi, cr2",
+    "mov edx, 2",
+    "out 0xf4, al",
+    "2: jmp 2b",
+);

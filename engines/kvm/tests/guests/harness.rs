@@ -21,6 +21,18 @@ const HANDLERS: u64 = 0xa000;
 /// The port by which a guest ends its run.
 pub(crate) const END: u16 = 0xf4;
 
+/// Numbers that look random, the same each time.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
 /// Whether the host has a KVM worth testing with; says so when not, past the capture of output.
 pub(crate) fn has_kvm(test: &str) -> bool {
     static REFUSAL: OnceLock<Option<String>> = OnceLock::new();

@@ -10,3 +10,4 @@ mod kicks;
 mod memory;
 mod processors;
 mod state;
+mod walks;

@@ -8,23 +8,13 @@ use x86_state::{CpuState, Exception};
 
 use crate::code;
 use crate::harness::{
-    Access, Recorder, assert_same, first, machine_with, needs_kvm, run, start, timeless,
+    Access, Numbers, Recorder, assert_same, first, machine_with, needs_kvm, run, start, timeless,
 };
 
 /// A port whose reading ends the run: in the midst of an access.
 const ASK: u16 = 0xf6;
 
-/// Numbers that look random, the same each time.
-struct Numbers(u64);
-
 impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
     fn bit(&mut self) -> bool {
         self.next() & 1 != 0
     }
