@@ -131,7 +131,8 @@ impl<'b> Attacker<'b> {
         let folder = self.bench.folder()?;
         let log = folder.join("strace");
         let mut command = Command::new(strace);
-        command.args(["-f", "-qq", "-e", "raw=all", "-o"]).arg(&log);
+        command.args(["-f", "-n", "-qq", "-e", "raw=all", "-o"]);
+        command.arg(&log);
         command.arg(&self.bench.husk).arg("run").args(arguments);
         // Its end was judged without strace.
         let _ = Running::start(command, folder.clone())?.end_within(limit);

@@ -34,7 +34,7 @@ impl Seen {
     }
 }
 
-/// Reads a log written by `strace -f -e raw=all`.
+/// Reads a log written by `strace -f -n -e raw=all`.
 pub(crate) fn read(log: &str) -> Seen {
     let mut seen = Seen::default();
     let mut cell = None;
@@ -45,7 +45,7 @@ pub(crate) fn read(log: &str) -> Seen {
         let Some((id, rest)) = line.split_once(' ') else {
             continue;
         };
-        let rest = rest.trim_start();
+        let (number, rest) = numbered(rest.trim_start());
         if cell.is_none() && is_closing(rest) {
             cell = Some(id);
             seen.closed = true;
@@ -56,7 +56,7 @@ pub(crate) fn read(log: &str) -> Seen {
             continue;
         }
         if rest.starts_with("<...") {
-            gave_itself_back = pending.is_some_and(|name| gives_itself_back(name, rest));
+            gave_itself_back = pending.is_some_and(|name| gives_itself_back(name, number, rest));
             continue;
         }
         if rest.starts_with("--- SIGSYS") {
@@ -64,7 +64,7 @@ pub(crate) fn read(log: &str) -> Seen {
             pending = None;
         } else if let Some(name) = call_in(rest) {
             seen.served.extend(pending.replace(name).map(str::to_owned));
-            gave_itself_back = gives_itself_back(name, rest) || is_echo(rest, of_another);
+            gave_itself_back = gives_itself_back(name, number, rest) || is_echo(rest, of_another);
         }
     }
     // One that was killed there may have been about to get its SIGSYS.
@@ -85,13 +85,29 @@ fn is_closing(line: &str) -> bool {
     address.is_some_and(|address| stub.contains(&address))
 }
 
-/// Whether a number that is no call's came back as the result, or nothing did: so it does where the filter traps, while a
-/// host that serves it answers that there is no such call.
-fn gives_itself_back(name: &str, line: &str) -> bool {
+/// The number of a call, where a line says it, and what it says besides.
+fn numbered(line: &str) -> (Option<u64>, &str) {
+    let parts = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "));
+    let numbered = parts.and_then(|(number, rest)| Some((number.trim().parse().ok()?, rest)));
+    numbered.map_or((None, line), |(number, rest)| (Some(number), rest))
+}
+
+/// Whether a call's number came back as its result: so it does where the filter traps, while a host that serves the call
+/// answers something else; of `read`, whose number is a usual answer, that is not known. A call that the host does not have
+/// is served by nobody and returns at once, if at all.
+fn gives_itself_back(name: &str, number: Option<u64>, line: &str) -> bool {
+    let unnamed = name.strip_prefix("syscall_");
     let result = line.rsplit_once(" = ").map(|(_, result)| result.trim());
-    let number = name.strip_prefix("syscall_");
+    let (result, unnamed) = (result.and_then(hexadecimal), unnamed.and_then(hexadecimal));
+    let number = number.or(unnamed).filter(|number| *number != 0);
     let never_returned = line.ends_with("<unfinished ...>");
-    number.is_some() && (number == result || never_returned)
+    number.is_some() && number == result || unnamed.is_some() && never_returned
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
 /// Whether strace repeats what another process did last: so it does where it cannot ask any more, because this one was
@@ -158,6 +174,21 @@ mod tests {
         let resumed = |result: &str| format!("{cut}7  <... syscall_0x1ff resumed>) = {result}\n");
         check(&resumed("0x1ff"), &[], &[]);
         check(&resumed("0"), &["syscall_0x1ff"], &["syscall_0x1ff"]);
+    }
+
+    #[test]
+    fn the_last_call_was_filtered_if_its_number_came_back() {
+        check("7  [  56] clone(0, 0) = 0x38\n", &[], &[]);
+        check("7  [  56] clone(0, 0) = 0x39\n", &["clone"], &["clone"]);
+        let cut = "7  [  56] clone(0 <unfinished ...>\n";
+        check(cut, &["clone"], &["clone"]);
+        let resumed = "7  [  56] <... clone resumed>) = 0x38\n";
+        check(&format!("{cut}{resumed}"), &[], &[]);
+        check("7  [   0] read(0, 0, 0) = 0\n", &["read"], &["read"]);
+        // One that is followed by another and not by SIGSYS was served, whatever came back.
+        let next = "7  [ 202] futex(0x1, 0x1) = 0\n";
+        let both = format!("7  [  56] clone(0, 0) = 0x38\n{next}");
+        check(&both, &["clone", "futex"], &["clone"]);
     }
 
     #[test]
