@@ -178,7 +178,6 @@ const MODULES: &[&str] = &[
     "test_contains",
     "test_copy",
     "test_csv",
-    "test_datetime",
     "test_decimal",
     "test_deque",
     "test_dict",
@@ -301,6 +300,9 @@ const THREADED_MODULES: &[&str] = &[
     "test_threadsignals",
 ];
 
+/// Those that compute for long: half a minute natively, for every zone there is.
+const LONG_MODULES: &[&str] = &["test_datetime"];
+
 fn own_tests() -> Vec<Case> {
     let case = |module: &&str| {
         let mut case = Case::new(module, &[PYTHON, "run.py", module]);
@@ -310,5 +312,7 @@ fn own_tests() -> Vec<Case> {
     };
     let threaded = |module: &&str| case(module).cpus(2).about_time().slow();
     let plain = MODULES.iter().map(case);
-    plain.chain(THREADED_MODULES.iter().map(threaded)).collect()
+    let long = LONG_MODULES.iter().map(|module| case(module).slow());
+    let threaded = THREADED_MODULES.iter().map(threaded);
+    plain.chain(long).chain(threaded).collect()
 }
