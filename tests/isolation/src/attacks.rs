@@ -118,6 +118,9 @@ impl<'b> Attacker<'b> {
         if !seen.closed {
             // The host is busy: it had not come that far.
             seen = self.watched(strace, arguments, STEP_LIMIT)?;
+        } else if seen.doubtful && !seen.excess().is_empty() {
+            // It was killed behind a call; one that the host serves is served again.
+            seen = self.watched(strace, arguments, limit)?;
         }
         ensure!(seen.closed, "strace saw no cell close its sandbox");
         let excess = seen.excess();

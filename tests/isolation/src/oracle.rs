@@ -17,6 +17,8 @@ const NEVER_FILTERED: [&str; 4] = ["uretprobe", "uprobe", "syscall_0x14f", "sysc
 pub(crate) struct Seen {
     /// Names of the calls that were served.
     pub(crate) served: BTreeSet<String>,
+    /// Whether the last of them was: it may have been about to get its SIGSYS.
+    pub(crate) doubtful: bool,
     /// How many were filtered.
     pub(crate) filtered: usize,
     /// Whether there was a cell at all.
@@ -69,6 +71,7 @@ pub(crate) fn read(log: &str) -> Seen {
     }
     // One that was killed there may have been about to get its SIGSYS.
     let unknown = pending.filter(|_| !gave_itself_back);
+    seen.doubtful = unknown.is_some();
     seen.served.extend(unknown.map(str::to_owned));
     seen
 }
@@ -189,6 +192,21 @@ mod tests {
         let next = "7  [ 202] futex(0x1, 0x1) = 0\n";
         let both = format!("7  [  56] clone(0, 0) = 0x38\n{next}");
         check(&both, &["clone", "futex"], &["clone"]);
+    }
+
+    #[test]
+    fn only_the_last_call_is_doubtful() {
+        let call = "7  [   0] read(0, 0, 0) = 0\n";
+        assert!(read(&format!("{START}{call}")).doubtful);
+        let filtered = format!("{START}{call}7  [   0] --- SIGSYS {{}} ---\n");
+        assert!(!read(&filtered).doubtful);
+        assert!(
+            read(&format!("{START}{call}{call}"))
+                .served
+                .contains("read")
+        );
+        let returned = "7  [  56] clone(0, 0) = 0x38\n";
+        assert!(!read(&format!("{START}{returned}")).doubtful);
     }
 
     #[test]

@@ -18,10 +18,9 @@ pub enum Kind {
 pub enum Privilege {
     /// The program's: the current privilege level is 3.
     User,
-    /// The system's own: a lower level. `explicit` access to data of the program is allowed by
-    /// `RFLAGS.AC` where SMAP forbids it.
+    /// The system's own: a lower level.
     Supervisor {
-        /// `RFLAGS.AC`.
+        /// `RFLAGS.AC`: allows what SMAP forbids, access to the program's data.
         alignment_check: bool,
     },
     /// The processor's, at any level, to descriptor tables and task states.

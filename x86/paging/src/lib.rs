@@ -11,8 +11,9 @@
 //!
 //! * Accessed and dirty bits are set when the access is allowed, those of all levels at once. An
 //!   access that faults leaves none.
-//! * The four top entries of PAE paging are read at each walk, as by AMD's processors (APM vol. 2,
-//!   5.3.2), instead of when CR3 is loaded; wrong ones are page faults.
+//! * The four top entries of PAE paging are read at each walk instead of when CR3 is loaded
+//!   (4.4.1), and wrong ones are page faults: whoever emulates a processor with registers for them
+//!   has to look at them when it loads CR3.
 //!
 //! What is not here: whether an address is canonical, which is a matter of segments
 //! (`#GP` or `#SS`); and the TLB: a walk starts from the tables each time.

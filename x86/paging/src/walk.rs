@@ -88,7 +88,8 @@ impl Paging {
     /// only. Marks the entries as accessed, and for a write the page as dirty.
     ///
     /// # Errors
-    /// [`PageFault`] as the processor raises it. Nothing is marked then.
+    /// [`PageFault`] as the processor raises it. Nothing is marked then, unless an entry was taken
+    /// away between the walk and its marks.
     pub fn translate(
         &self,
         tables: &impl MarkedTables,
@@ -147,11 +148,7 @@ impl Paging {
     }
 
     fn path(&self, tables: &impl Tables, linear: u64) -> Result<Path, Missing> {
-        let linear = if self.mode == Mode::FourLevel {
-            linear
-        } else {
-            linear & 0xffff_ffff
-        };
+        let linear = self.counted(linear);
         let mut path = Path {
             used: [Used::default(); LEVELS_MAX],
             count: 0,
@@ -262,11 +259,15 @@ impl Paging {
     }
 
     fn fault_with(&self, linear: u64, code: FaultCode) -> PageFault {
-        let address = if self.mode == Mode::FourLevel {
-            linear
-        } else {
-            linear & 0xffff_ffff
-        };
+        let address = self.counted(linear);
         PageFault { address, code }
+    }
+
+    /// The bits of a linear address that count.
+    fn counted(&self, linear: u64) -> u64 {
+        match self.mode {
+            Mode::FourLevel => linear,
+            _ => linear & 0xffff_ffff,
+        }
     }
 }

@@ -298,8 +298,8 @@ guest!(
 );
 
 guest!(
-    /// Forgets translations, that of rbx even if it is global; takes the flags in r12, and goes on at r13, at
-    /// level 3 if r11 is not zero.
+    /// Forgets translations, that of rbx even if it is global; takes the flags in r12, and goes on
+    /// at r13, at level 3 if r11 is not zero.
     forget_and_go,
     "mov rax, cr3",
     "mov cr3, rax",

@@ -15,7 +15,7 @@ pub(super) const US: u64 = 4;
 pub(super) const MARKS: u64 = 0x60;
 pub(super) const PS: u64 = 0x80;
 
-/// The code of the access: the system's, the program's, and where the program sees it.
+/// The code of the access: the system's, and the program's.
 pub(super) const SYSTEM: u64 = CODE + 0x800;
 const PROGRAM: u64 = 0x3_8000;
 const FAULT_HANDLER: u64 = CODE + 0xc00;
@@ -115,7 +115,8 @@ fn arrival(linear: u64, (page, bits): (u64, u32)) -> u64 {
     page | linear & ((1 << bits) - 1)
 }
 
-/// `out 0xf4, al`, `jmp` to itself, and four bytes that say which page it is.
+/// What stands 4 bytes behind the place where an access arrives: which page it is. Before it
+/// stand `out 0xf4, al` and a `jmp` to itself.
 pub(super) fn page_name(physical: u64) -> u32 {
     (physical >> 12) as u32 | 0x5500_0000
 }
