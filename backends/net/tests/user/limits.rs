@@ -160,6 +160,49 @@ fn a_slow_reader_in_the_guest_makes_nothing_grow() {
     assert_eq!(waiting, 64 << 10);
 }
 
+/// Lets the guest run for so long.
+fn pass(peer: &mut Peer, milliseconds: u128) {
+    let start = Instant::now();
+    while start.elapsed().as_millis() < milliseconds {
+        peer.step();
+    }
+}
+
+#[test]
+fn a_window_that_opens_while_the_guest_has_no_buffer_is_not_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let total = 200 << 10;
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&vec![7; total]).unwrap();
+    });
+    let mut peer = Peer::new(with_host(), Faults::default());
+    let window = 32 << 10;
+    let handle = peer.call((GATEWAY_V4, port), 40_000, window);
+    // The window closes, and is asked for a few times.
+    pass(&mut peer, 700);
+    peer.phy.fill(true);
+    let mut got = 0;
+    let socket = peer.sockets.get_mut::<Socket<'_>>(handle);
+    while let Ok(count @ 1..) = socket.recv(|bytes| (bytes.len(), bytes.len())) {
+        got += count;
+    }
+    assert_eq!(got, window);
+    // Longer than until the next time it would be asked for.
+    pass(&mut peer, 1500);
+    peer.phy.fill(false);
+    while got < total {
+        got += peer.until("the rest", |sockets, _| {
+            let socket = sockets.get_mut::<Socket<'_>>(handle);
+            assert!(socket.may_recv(), "the stream ended after {got} bytes");
+            let count = socket.recv(|bytes| (bytes.len(), bytes.len()));
+            count.ok().filter(|count| *count > 0)
+        });
+    }
+    server.join().unwrap();
+}
+
 #[test]
 fn a_slow_reader_of_the_host_closes_the_guests_window() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -34,6 +34,14 @@ impl Phy {
     pub(crate) fn delivered(&self) -> usize {
         self.wire.delivered.load(Ordering::Relaxed)
     }
+
+    /// Has no buffer for the network, or has some again.
+    pub(crate) fn fill(&self, is_full: bool) {
+        self.wire.is_full.store(is_full, Ordering::Relaxed);
+        if !is_full {
+            self.user.room(0, self.wire.as_ref());
+        }
+    }
 }
 
 impl Device for Phy {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -99,6 +99,8 @@ pub(crate) struct Wire {
     abilities: Abilities,
     /// Bytes of frames for the peer.
     pub(crate) delivered: AtomicUsize,
+    /// Whether the peer has no buffer, whatever waits for it.
+    pub(crate) is_full: AtomicBool,
 }
 
 impl Wire {
@@ -112,6 +114,7 @@ impl Wire {
             arrived: Condvar::new(),
             abilities,
             delivered: AtomicUsize::new(0),
+            is_full: AtomicBool::new(false),
         }
     }
 
@@ -172,7 +175,7 @@ impl Guest for Wire {
         head: &mut dyn FnMut(usize) -> Option<Head>,
     ) -> io::Result<Delivery> {
         let mut queue = self.queue.lock().unwrap();
-        if queue.frames.len() >= FRAMES_MAX {
+        if queue.frames.len() >= FRAMES_MAX || self.is_full.load(Ordering::Relaxed) {
             queue.starved = true;
             return Ok(Delivery::NoRoom);
         }

@@ -19,7 +19,7 @@ use super::super::frame::{Route, ip_length};
 use super::super::packet::{ACK, ETHERNET, FIN, SYN};
 use super::super::sockets;
 use super::stamp::{SHIFT, Stamp};
-use super::time::{IDLE, Nanos};
+use super::time::{IDLE, LAZY, Nanos};
 use crate::network::{Body, Delivery, Guest};
 
 /// What is offered before it is known how much the socket takes.
@@ -235,8 +235,14 @@ impl Flow {
         let _ = self.drop_acknowledged(true);
         if !self.timing {
             // Nothing is to be dropped later.
-            self.deadline = now + IDLE;
+            self.rest(now);
         }
+    }
+
+    /// Waits for the guest no more, just for whatever comes next.
+    pub(super) fn rest(&mut self, now: Nanos) {
+        self.timing = false;
+        self.deadline = now + if self.is_lazy() { LAZY } else { IDLE };
     }
 
     /// Looks whether a socket that took nothing has room for something worth sending.

@@ -9,7 +9,7 @@ use super::super::slab::Id;
 use super::super::sockets;
 use super::flow::{Flow, Key, ROOM_WORTH, State, before};
 use super::open::reset_stranger;
-use super::time::{DELAY, IDLE, LAZY, LINGER, timeout};
+use super::time::{DELAY, LINGER, timeout};
 use super::{Arrival, Tcp};
 
 /// Acknowledgements of the same number that mean a loss.
@@ -115,7 +115,7 @@ impl Tcp {
                 return;
             }
             flow.readable = true;
-            self.opened(id);
+            self.opened(common, id);
         }
         let Some(flow) = self.flows.get_mut(id) else {
             return;
@@ -203,7 +203,7 @@ fn acknowledge(common: &mut Common, flow: &mut Flow, segment: &Segment) -> io::R
         return Ok(());
     }
     if window > flow.window && flow.in_flight() == 0 {
-        flow.timing = false;
+        flow.rest(common.now);
     }
     flow.window = window;
     Ok(())
@@ -229,13 +229,12 @@ fn progress(common: &Common, flow: &mut Flow, number: u32) -> io::Result<()> {
     if overtaken {
         flow.place_look()?;
     }
-    flow.timing = flow.in_flight() > 0;
-    flow.deadline = common.now
-        + match (flow.timing, flow.is_lazy()) {
-            (true, _) => timeout(0),
-            (false, true) => LAZY,
-            (false, false) => IDLE,
-        };
+    if flow.in_flight() == 0 {
+        flow.rest(common.now);
+    } else {
+        flow.timing = true;
+        flow.deadline = common.now + timeout(0);
+    }
     Ok(())
 }
 

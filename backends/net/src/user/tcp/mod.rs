@@ -100,13 +100,13 @@ impl Tcp {
     }
 
     /// Notes that a flow is open.
-    fn opened(&mut self, id: Id) {
+    fn opened(&mut self, common: &Common, id: Id) {
         if let Some(flow) = self.flows.get_mut(id)
             && is_half_open(flow.state)
         {
             flow.state = State::Open;
             flow.tries = 0;
-            flow.timing = false;
+            flow.rest(common.now);
             self.half_open -= 1;
         }
     }

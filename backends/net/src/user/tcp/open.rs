@@ -156,8 +156,7 @@ impl Tcp {
         take_options(flow, segment);
         flow.acks = 1;
         flow.readable = true;
-        flow.deadline = common.now + super::time::IDLE;
-        self.opened(id);
+        self.opened(common, id);
         self.queue(id);
     }
 }
