@@ -37,15 +37,41 @@ pub fn set_peek_offset(socket: BorrowedFd<'_>, offset: u32) -> io::Result<()> {
     })
 }
 
-/// Bytes of a stream that the other side has not acknowledged yet.
+/// Memory of the host behind what a socket has still to send, in bytes, with all overhead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendMemory {
+    /// What there is now.
+    pub used: u32,
+    /// From here on nothing more is taken. The host moves it.
+    pub limit: u32,
+}
+
+/// How much memory a socket's send queue has (`SO_MEMINFO`).
 ///
 /// # Errors
 /// The host's.
-pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut count: libc::c_int = 0;
-    // SAFETY: the request writes an int.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) })?;
-    Ok(count.max(0) as u32)
+pub fn send_memory(socket: BorrowedFd<'_>) -> io::Result<SendMemory> {
+    /// Places in the answer (`linux/sock_diag.h`).
+    const ON_ITS_WAY: usize = 2;
+    const LIMIT: usize = 3;
+    const QUEUED: usize = 5;
+    let mut values = [0_u32; 9];
+    let mut length = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: both addresses are of values that live during the call, the length is the first one's.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(SendMemory {
+        // The second is of streams over IP, the first of others.
+        used: values[ON_ITS_WAY].max(values[QUEUED]),
+        limit: values[LIMIT],
+    })
 }
 
 /// Drops the next `length` bytes of a TCP stream's queue without copying them.
@@ -138,6 +164,20 @@ mod tests {
         let mut rest = String::new();
         far.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "world");
+    }
+
+    #[test]
+    fn a_queue_that_nobody_reads_fills_its_memory() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _far = listener.accept().unwrap();
+        let empty = send_memory(near.as_fd()).unwrap();
+        assert_eq!(empty.used, 0);
+        assert!(empty.limit > 0);
+        near.set_nonblocking(true).unwrap();
+        while near.write(&[7; 1 << 14]).is_ok() {}
+        let full = send_memory(near.as_fd()).unwrap();
+        assert!(full.used >= full.limit, "{full:?}");
     }
 
     #[test]

@@ -230,6 +230,8 @@ fn a_slow_reader_of_the_host_closes_the_guests_window() {
         peer.step();
     }
     assert_eq!(reader.join().unwrap(), sent);
+    // No more was offered than the socket took, so that nothing was dropped.
+    assert_eq!(peer.user.counters().out_of_order, 0);
 }
 
 #[test]

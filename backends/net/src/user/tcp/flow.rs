@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::net::{RecvFlags, Shutdown, shutdown, sockopt};
+use rustix::net::{RecvFlags, Shutdown, shutdown};
 
 use super::super::addresses::MTU;
 use super::super::frame::{Route, ip_length};
@@ -24,8 +24,11 @@ use crate::network::{Body, Delivery, Guest};
 
 /// What is offered before it is known how much the socket takes.
 pub(super) const ROOM_FIRST: u32 = 32 << 10;
-/// Room that is worth offering, if a segment is not shorter.
-pub(super) const ROOM_WORTH: u32 = 16 << 10;
+/// Room that is worth waiting for, unless it is more than half of what the socket ever takes.
+const ROOM_WORTH: u32 = 64 << 10;
+/// Longest segments that the guest is asked for; a frame may hold several. Whoever has more to send
+/// uses no window that is shorter than one, until a timer runs out (RFC 9293, 3.8.6.2.1).
+const SEGMENT_MAX: u16 = 4 << 10;
 /// Most that is offered.
 const ROOM_MAX: u32 = 4 << 20;
 /// Acknowledged bytes, and pieces, that may stay in the socket's queue.
@@ -94,6 +97,8 @@ pub(in crate::user) struct Flow {
     /// Free space of the socket, as far as known, and when it was last asked for.
     pub(super) room: u32,
     pub(super) room_asked: u32,
+    /// What it ever takes.
+    pub(super) room_most: u32,
     pub(super) guest_end: bool,
     /// The socket takes nothing; the guest's bytes were dropped.
     pub(super) blocked: bool,
@@ -149,6 +154,7 @@ impl Flow {
             edge: 0,
             room: ROOM_FIRST,
             room_asked: 0,
+            room_most: 0,
             guest_end: false,
             blocked: false,
             dropped: false,
@@ -183,6 +189,21 @@ impl Flow {
         MTU - ip_length(self.key.remote.ip()) as u16 - 20
     }
 
+    /// Whether there is less room than is worth offering: the socket says when there is more.
+    pub(super) fn is_cramped(&self) -> bool {
+        self.room < ROOM_WORTH.min(self.room_most / 2)
+    }
+
+    /// Whether so much is used up that the rest is to be asked for.
+    pub(super) fn is_room_to_be_asked(&self) -> bool {
+        self.room_asked == 0 || self.room <= self.room_asked / 2 || self.is_cramped()
+    }
+
+    /// Whether something came that follows on what has not come.
+    pub(super) const fn has_hole(&self) -> bool {
+        before(self.expected, self.lost)
+    }
+
     pub(super) fn route(&self) -> Route {
         Route {
             mac: self.mac,
@@ -214,7 +235,8 @@ impl Flow {
     /// The window field, with the right edge that it means noted. That of a SYN has no scale.
     fn offer(&mut self, flags: u8) -> u16 {
         let edge = self.expected.wrapping_add(self.room.min(ROOM_MAX));
-        if before(self.edge, edge) {
+        // Until a hole is filled, whatever is sent beyond it is dropped as well.
+        if before(self.edge, edge) && !self.has_hole() {
             self.edge = edge;
         }
         let window = self.edge.wrapping_sub(self.expected);
@@ -248,7 +270,7 @@ impl Flow {
     /// Looks whether a socket that took nothing has room for something worth sending.
     pub(super) fn look_for_room(&mut self) {
         self.ask_room();
-        if self.room < u32::from(self.mss).min(ROOM_WORTH) {
+        if self.is_cramped() {
             self.room = 0;
         } else {
             self.unblock();
@@ -268,10 +290,11 @@ impl Flow {
         let Some(socket) = &self.socket else {
             return;
         };
-        let size = sockopt::socket_send_buffer_size(socket).unwrap_or(0) as u32;
-        let queued = host::net::unacknowledged(socket.as_fd()).unwrap_or(0);
+        let memory = host::net::send_memory(socket.as_fd()).unwrap_or_default();
         // A quarter is the host's own overhead.
-        self.room = (size.saturating_sub(queued) / 4 * 3).min(ROOM_MAX);
+        let usable = |bytes: u32| (bytes / 4 * 3).min(ROOM_MAX);
+        self.room = usable(memory.limit.saturating_sub(memory.used));
+        self.room_most = usable(memory.limit);
         self.room_asked = self.room;
     }
 
@@ -383,7 +406,7 @@ impl Flow {
             acknowledged: if flags & ACK == 0 { 0 } else { self.expected },
             flags,
             window: self.offer(flags),
-            mss: self.mss_max(),
+            mss: self.mss_max().min(SEGMENT_MAX),
             scale: self.shift.is_some() || self.state == State::Calling,
             cut: self.mss,
         }
@@ -411,3 +434,45 @@ fn discard(socket: &OwnedFd, count: u32) -> io::Result<u32> {
 pub(super) const PLAIN: u8 = ACK;
 /// The last one's.
 pub(super) const LAST: u8 = ACK | FIN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow() -> Flow {
+        let end = SocketAddr::from(([10, 0, 2, 15], 80));
+        let key = Key {
+            guest: end,
+            remote: end,
+        };
+        Flow::new(key, State::Open, [2; 6], 1)
+    }
+
+    #[test]
+    fn nothing_more_is_offered_beyond_a_hole() {
+        let mut flow = flow();
+        flow.room = 50_000;
+        flow.offer(ACK);
+        assert_eq!(flow.edge, 50_000);
+        (flow.expected, flow.lost) = (10_000, 30_000);
+        assert_eq!(flow.offer(ACK), 40_000);
+        flow.expected = 30_000;
+        flow.offer(ACK);
+        assert_eq!(flow.edge, 80_000);
+    }
+
+    #[test]
+    fn a_segment_is_no_longer_than_the_least_room_that_is_offered() {
+        let mut flow = flow();
+        let segment = u32::from(flow.stamp(SYN, 0).mss);
+        // From the smallest queue that Linux makes by itself.
+        for size in [16 << 10, 87 << 10, 4 << 20] {
+            flow.room_most = size / 4 * 3;
+            let least = (0..).find(|room| {
+                flow.room = *room;
+                !flow.is_cramped()
+            });
+            assert!(least >= Some(segment), "{least:?} of {size}");
+        }
+    }
+}

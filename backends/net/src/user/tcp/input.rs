@@ -7,7 +7,7 @@ use super::super::common::{About, Common};
 use super::super::packet::{ACK, FIN, RST, SYN, Segment};
 use super::super::slab::Id;
 use super::super::sockets;
-use super::flow::{Flow, Key, ROOM_WORTH, State, before};
+use super::flow::{Flow, Key, State, before};
 use super::open::reset_stranger;
 use super::time::{DELAY, LINGER, timeout};
 use super::{Arrival, Tcp};
@@ -263,7 +263,8 @@ fn receive(
         // One for each: three make the guest send again what is missing.
         flow.acks = (flow.acks + 1).min(ACKS_MAX);
         let end = segment.sequence.wrapping_add(segment.span());
-        if (known as i32) < 0 && before(flow.lost, end) {
+        let is_offered = !before(flow.edge, end);
+        if (known as i32) < 0 && before(flow.lost, end) && is_offered {
             flow.lost = end;
         }
         return Ok(());
@@ -273,13 +274,16 @@ fn receive(
     let take = fresh.min(offered);
     arrival.source.skip(segment.start + known as usize);
     let taken = hand_over(flow, arrival, take)?;
+    let had_hole = flow.has_hole();
     flow.expected = flow.expected.wrapping_add(taken as u32);
     flow.room = flow.room.saturating_sub(taken as u32);
-    if before(flow.expected, flow.lost) {
+    if flow.has_hole() {
         // What followed on the hole was dropped too, and its sender is told as if it were lost now.
         flow.acks = flow.acks.max(4);
     } else {
         flow.lost = flow.expected;
+        // Now more is offered again.
+        flow.acks = flow.acks.max(u8::from(had_hole));
     }
     if taken < fresh {
         flow.dropped = true;
@@ -288,7 +292,7 @@ fn receive(
     if taken < take {
         flow.room = 0;
         flow.blocked = true;
-    } else if flow.room <= flow.room_asked / 2 || flow.room_asked == 0 {
+    } else if !flow.blocked && flow.is_room_to_be_asked() {
         flow.ask_room();
         wait_for_room(common, flow, id);
     }
@@ -306,7 +310,7 @@ fn receive(
 
 /// A socket with little room says when it has more.
 fn wait_for_room(common: &Common, flow: &mut Flow, id: Id) {
-    if flow.room < u32::from(flow.mss).min(ROOM_WORTH)
+    if flow.is_cramped()
         && let Some(socket) = &flow.socket
     {
         flow.blocked = true;
