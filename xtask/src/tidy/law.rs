@@ -35,6 +35,10 @@ const LAW: &[Rule] = &[
         may_use: &[],
     },
     Rule {
+        from: "host/processor",
+        may_use: &[],
+    },
+    Rule {
         from: "x86/state",
         may_use: &[],
     },
@@ -44,6 +48,10 @@ const LAW: &[Rule] = &[
     },
     Rule {
         from: "x86/paging",
+        may_use: &["x86/state"],
+    },
+    Rule {
+        from: "x86/semantics",
         may_use: &["x86/state"],
     },
     Rule {
@@ -149,7 +157,7 @@ const LAW: &[Rule] = &[
 const FOR_EVERYONE: &[&str] = &["guest/abi"];
 
 /// What anyone's tests may use.
-const FOR_EVERY_TEST: &[&str] = &["tests/vocabulary"];
+const FOR_EVERY_TEST: &[&str] = &["tests/vocabulary", "host/processor"];
 
 /// The builder of freestanding programs, and whose build scripts may call it.
 const BUILDER: &str = "host/freestanding";
