@@ -11,7 +11,7 @@ use std::slice;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
-use crate::{Mode, Registers};
+use crate::{Extended, Mode, Registers};
 
 const PAGE: usize = 0x1000;
 /// Where registers are kept.
@@ -48,7 +48,16 @@ struct Kept {
     leave: u64,
     far_offset: u32,
     far_selector: u32,
+    /// Whether `extended` is loaded and stored, too.
+    with_extended: u64,
+    host_mxcsr: u32,
+    host_control: u32,
+    _unused: [u8; EXTENDED - 0xb8],
+    extended: Extended,
 }
+
+/// Where it lies in the page.
+const EXTENDED: usize = 0x400;
 
 // Offsets from AREA, as in `Kept`.
 global_asm!(
@@ -66,6 +75,14 @@ global_asm!(
     "mov ds, eax",
     "mov es, eax",
     "mov qword ptr [0x20000088], rsp",
+    "stmxcsr dword ptr [0x200000b0]",
+    "fnstcw word ptr [0x200000b4]",
+    "cmp qword ptr [0x200000a8], 0",
+    "je 2f",
+    "mov eax, 7",
+    "xor edx, edx",
+    "xrstor64 [0x20000400]",
+    "2:",
     "push qword ptr [0x20000080]",
     "popfq",
     "mov rax, qword ptr [0x20000000]",
@@ -111,6 +128,16 @@ global_asm!(
     "mov rsp, qword ptr [0x20000088]",
     "push 0x202",
     "popfq",
+    "cmp qword ptr [0x200000a8], 0",
+    "je 2f",
+    "mov eax, 7",
+    "xor edx, edx",
+    "xsave64 [0x20000400]",
+    // What a function finds as its caller left it (System V ABI): empty stack, control bits.
+    "fninit",
+    "2:",
+    "fldcw word ptr [0x200000b4]",
+    "ldmxcsr dword ptr [0x200000b0]",
     "pop r15",
     "pop r14",
     "pop r13",
@@ -199,25 +226,28 @@ impl Area {
     }
 
     /// Runs what was loaded.
-    pub(crate) fn run(&mut self, registers: &Registers) -> Registers {
+    pub(crate) fn run(&mut self, registers: &Registers, extended: Option<&Extended>) -> Registers {
         let kept = self.kept();
         kept.general = registers.general;
         kept.flags = registers.flags;
+        kept.with_extended = extended.is_some().into();
+        if let Some(extended) = extended {
+            kept.extended = extended.loadable();
+        }
         // SAFETY: the code was loaded with its way out behind it, and is trusted (see the crate's
         // documentation); the way in and out keeps what the System V ABI wants kept, but for the
         // data segments, at which nothing looks in 64-bit code. The host's stack is not touched
         // in between, since `rsp` is the code's and signals have a stack of their own.
         unsafe { husk_processor_enter() };
-        self.take()
-    }
-
-    /// The registers as they were left.
-    pub(crate) fn take(&mut self) -> Registers {
-        let kept = self.kept();
         Registers {
             general: kept.general,
             flags: kept.flags,
         }
+    }
+
+    /// The extended state as the last run left it, if it was given one.
+    pub(crate) fn extended(&mut self) -> Extended {
+        self.kept().extended
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::area::Area;
 use crate::trap::{self, Handlers};
-use crate::{End, Mode, Registers};
+use crate::{End, Extended, Mode, Registers};
 
 /// There is one bench in a process.
 static IN_USE: Mutex<()> = Mutex::new(());
@@ -54,13 +54,25 @@ impl Bench {
         self.area.memory()
     }
 
-    /// Runs what was loaded; the registers are those at its end.
+    /// Runs what was loaded; the registers are those at its end. The code must leave x87 and vector
+    /// registers alone.
     pub fn run(&mut self, registers: &mut Registers) -> End {
+        self.run_with(registers, None)
+    }
+
+    /// The same with x87, SSE and AVX state. For hosts with XSAVE, which all with AVX have.
+    pub fn run_extended(&mut self, registers: &mut Registers, extended: &mut Extended) -> End {
+        let end = self.run_with(registers, Some(extended));
+        *extended = self.area.extended();
+        end
+    }
+
+    fn run_with(&mut self, registers: &mut Registers, extended: Option<&Extended>) -> End {
         let given = Registers {
             general: registers.general,
             flags: registers.flags & FLAGS | FLAGS_FIXED,
         };
-        let done = self.area.run(&given);
+        let done = self.area.run(&given, extended);
         let (end, mut there) = trap::take().unwrap_or((End::Done, done));
         there.flags &= FLAGS;
         *registers = there;

@@ -10,10 +10,12 @@
 
 mod area;
 mod bench;
+mod extended;
 mod trap;
 
 pub use area::{MEMORY, MEMORY_SIZE};
 pub use bench::Bench;
+pub use extended::{EXTENDED_SIZE, Extended};
 
 /// Width of addresses and operands of the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! What goes in comes out.
 
-use host_processor::{Bench, End, MEMORY, MEMORY_SIZE, Mode, Registers};
+use host_processor::{Bench, End, Extended, MEMORY, MEMORY_SIZE, Mode, Registers};
 
 const INVALID_OPCODE: u8 = 6;
 const PAGE_FAULT: u8 = 14;
@@ -100,5 +100,69 @@ fn what_is_raised_comes_with_the_registers_before_it() {
         bench.load(Mode::Long, &[]);
         let mut registers = given;
         assert_eq!(bench.run(&mut registers), End::Done);
+    });
+}
+
+/// Vector registers of their own.
+fn vectors() -> Extended {
+    let mut extended = Extended::default();
+    for number in 0..16 {
+        extended.set_vector(number, std::array::from_fn(|at| (number * 32 + at) as u8));
+    }
+    extended
+}
+
+/// Does something at the bench, if the host has AVX, too.
+fn with_vectors(work: impl FnOnce(&mut Bench)) {
+    if is_x86_feature_detected!("avx") {
+        with_bench(work);
+    } else {
+        println!("SKIPPED: the host has no AVX");
+    }
+}
+
+#[test]
+fn vectors_go_in_and_come_out() {
+    with_vectors(|bench| {
+        let mut extended = vectors();
+        bench.load(Mode::Long, &[]);
+        assert_eq!(bench.run_extended(&mut some(), &mut extended), End::Done);
+        // vmovaps ymm3, ymm7
+        bench.load(Mode::Long, &[0xc5, 0xfc, 0x28, 0xdf]);
+        assert_eq!(bench.run_extended(&mut some(), &mut extended), End::Done);
+        let before = vectors();
+        for number in 0..16 {
+            let from = if number == 3 { 7 } else { number };
+            assert_eq!(extended.vector(number), before.vector(from), "{number}");
+        }
+    });
+}
+
+#[test]
+fn floating_point_exceptions_come_with_the_state_before_them() {
+    const FLOATING_POINT: u8 = 19;
+    const DIVIDE_BY_ZERO_UNMASKED: u32 = 0x1f80 & !(1 << 9);
+    with_vectors(|bench| {
+        let mut extended = Extended::default();
+        extended.bytes[24..28].copy_from_slice(&DIVIDE_BY_ZERO_UNMASKED.to_le_bytes());
+        let one = std::array::from_fn(|at| 1_f32.to_le_bytes()[at % 4]);
+        extended.set_vector(1, one);
+        // divps xmm1, xmm0
+        bench.load(Mode::Long, &[0x0f, 0x5e, 0xc8]);
+        let end = bench.run_extended(&mut some(), &mut extended);
+        let raised = matches!(
+            end,
+            End::Raised {
+                vector: FLOATING_POINT,
+                ..
+            }
+        );
+        assert!(raised, "{end:?}");
+        assert_eq!(extended.vector(1), one);
+        // Ours is as before, or this would raise, too.
+        assert_eq!(
+            std::hint::black_box(1_f32) / std::hint::black_box(0.0),
+            f32::INFINITY
+        );
     });
 }
