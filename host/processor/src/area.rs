@@ -17,7 +17,8 @@ const PAGE: usize = 0x1000;
 /// Where registers are kept.
 const AREA: usize = 0x2000_0000;
 /// Where the code lies.
-const CODE: usize = AREA + PAGE;
+pub const CODE: u64 = CODE_PAGE as u64;
+const CODE_PAGE: usize = AREA + PAGE;
 /// Where the code's memory lies.
 pub const MEMORY: u64 = (AREA + 2 * PAGE) as u64;
 /// Bytes of it; no page follows.
@@ -32,7 +33,7 @@ const JUMP_FAR: u8 = 0xea;
 /// `jmp qword ptr [absolute]` in 64-bit code.
 const JUMP_TO_SLOT: [u8; 3] = [0xff, 0x24, 0x25];
 /// Where 32-bit code comes back to 64-bit code.
-const RETURN: usize = CODE + PAGE - 16;
+const RETURN: usize = CODE_PAGE + PAGE - 16;
 /// Most bytes of code.
 const CODE_MAX: usize = PAGE - 64;
 
@@ -162,7 +163,7 @@ pub(crate) fn back() -> u64 {
 
 /// Whether an address lies in the code.
 pub(crate) fn is_code(address: u64) -> bool {
-    (CODE..CODE + PAGE).contains(&(address as usize))
+    (CODE_PAGE..CODE_PAGE + PAGE).contains(&(address as usize))
 }
 
 /// The pages. There is one set in a process.
@@ -196,7 +197,7 @@ impl Area {
     }
 
     fn code(&mut self) -> &mut [u8] {
-        let start = ptr::with_exposed_provenance_mut(CODE);
+        let start = ptr::with_exposed_provenance_mut(CODE_PAGE);
         // SAFETY: as for `kept`.
         unsafe { slice::from_raw_parts_mut(start, PAGE) }
     }
@@ -208,7 +209,7 @@ impl Area {
         let mut out = JUMP_TO_SLOT.to_vec();
         out.extend(slot.to_le_bytes());
         let page = self.code();
-        page[RETURN - CODE..][..out.len()].copy_from_slice(&out);
+        page[RETURN - CODE_PAGE..][..out.len()].copy_from_slice(&out);
         if mode == Mode::Protected {
             out = vec![JUMP_FAR];
             out.extend((RETURN as u32).to_le_bytes());
@@ -217,11 +218,11 @@ impl Area {
         page[..code.len()].copy_from_slice(code);
         page[code.len()..][..out.len()].copy_from_slice(&out);
         let kept = self.kept();
-        kept.far_offset = CODE as u32;
+        kept.far_offset = CODE_PAGE as u32;
         kept.far_selector = SELECTOR_PROTECTED;
         kept.entry = match mode {
             Mode::Protected => husk_processor_far as *const () as u64,
-            Mode::Long => CODE as u64,
+            Mode::Long => CODE,
         };
     }
 

@@ -5,7 +5,7 @@
 //! oracle of whoever says what an instruction does. Code is 64-bit or 32-bit ([`Mode`]) and has two
 //! pages of memory at [`MEMORY`].
 //!
-//! The code is trusted: it must go straight on to its end, make no system call, and write nowhere but
+//! The code is trusted: it must come to its end, make no system call, and write nowhere but
 //! to [`MEMORY`]. Nothing that came from a guest runs here unless a decoder said so first.
 
 mod area;
@@ -13,7 +13,7 @@ mod bench;
 mod extended;
 mod trap;
 
-pub use area::{MEMORY, MEMORY_SIZE};
+pub use area::{CODE, MEMORY, MEMORY_SIZE};
 pub use bench::Bench;
 pub use extended::{EXTENDED_SIZE, Extended};
 

@@ -1,26 +1,37 @@
-//! What x86 instructions do with values and flags: pure functions, without registers or memory.
+//! What x86 instructions do.
 //!
-//! A value of some [`Size`] is a `u64` whose other bits are zero, on the way in and on the way out.
-//! [`Flags`] holds the six arithmetic flags so that they cost little to make: they are
-//! worked out when somebody asks. With a constant size each function is a few instructions of the
-//! host, which is what an interpreter's fast paths want; whoever has the size as a value calls the
-//! same.
+//! Two layers. The functions of [`arithmetic`], [`multiply`], [`shift`], [`bits`] and [`decimal`] are of
+//! values and [`Flags`] alone. A value of some [`Size`] is a `u64` whose other bits are zero, on the way in
+//! and on the way out; flags cost little to make, and are worked out when somebody asks. With a constant
+//! size each function is a few instructions of the host, which is what an interpreter's fast paths want.
 //!
-//! After the SDM, vol. 2 (the operation of each instruction), and vol. 1, appendix A (flags). Where
-//! it calls a flag undefined, the value here is one that makes the
-//! computation shortest.
-#![cfg_attr(not(test), no_std)]
+//! [`execute`] does what a whole instruction does, as iced-x86 has decoded it, to the registers of a [`Cpu`]
+//! and to a [`Memory`]; it is the slow way, and the reference of the fast ones. It knows the integer
+//! instructions that a program may use and that stay in their segments ([`knows`]); what it does not know is
+//! `#UD`. Not here yet: segment registers, far transfers, what only a system may do, x87, vectors.
+//!
+//! After the SDM, vol. 2 (the operation of each instruction), and vol. 1, appendix A (flags). Where it
+//! leaves a flag undefined, the value here is one that is short to compute; where processors differ, they
+//! do what AMD's do. The tests compare both layers with the host's processor.
 #![forbid(unsafe_code)]
 
 pub mod arithmetic;
 pub mod bits;
 mod condition;
+mod cpu;
 pub mod decimal;
+mod exception;
+mod execute;
 mod flags;
+mod memory;
 pub mod multiply;
 pub mod shift;
 mod size;
 
 pub use condition::Condition;
+pub use cpu::{CodeSize, Cpu, segment};
+pub use exception::Exception;
+pub use execute::{execute, knows};
 pub use flags::Flags;
+pub use memory::Memory;
 pub use size::Size;

@@ -1,0 +1,45 @@
+//! What ends an instruction before it has done anything.
+
+/// An exception (SDM vol. 3, 6.15), raised by an instruction that has not changed anything but, when it
+/// repeats itself, by the steps that it completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exception {
+    /// `#DE`.
+    Divide,
+    /// `#BP`, after its instruction.
+    Breakpoint,
+    /// `#OF`, after its instruction.
+    Overflow,
+    /// `#BR`.
+    Bound,
+    /// `#UD`.
+    InvalidOpcode,
+    /// `#SS` with its error code.
+    Stack(u32),
+    /// `#GP` with its error code.
+    Protection(u32),
+    /// `#PF` with its error code and address.
+    Page {
+        /// Error code (SDM vol. 3, 4.7).
+        code: u32,
+        /// Linear address, for `CR2`.
+        address: u64,
+    },
+}
+
+impl Exception {
+    /// Its vector.
+    #[must_use]
+    pub const fn vector(self) -> u8 {
+        match self {
+            Self::Divide => 0,
+            Self::Breakpoint => 3,
+            Self::Overflow => 4,
+            Self::Bound => 5,
+            Self::InvalidOpcode => 6,
+            Self::Stack(_) => 12,
+            Self::Protection(_) => 13,
+            Self::Page { .. } => 14,
+        }
+    }
+}

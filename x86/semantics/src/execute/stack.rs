@@ -1,0 +1,225 @@
+//! What pushes and pops.
+
+use iced_x86::{Mnemonic, OpKind, Register};
+
+use super::operand::size_of;
+use super::{Handler, Step};
+use crate::cpu::segment;
+use crate::{Exception, Size};
+
+/// `VM` and `RF`, which are not pushed.
+const NOT_PUSHED: u64 = 3 << 16;
+/// What a program may pop: the arithmetic flags, `TF`, `DF`, `NT`, `AC`, `ID`.
+const POPPED: u64 = 0x0024_4dd5;
+const INTERRUPT: u64 = 1 << 9;
+const LEVEL: u64 = 3 << 12;
+/// Stack pointer, in the order of encoding.
+const RSP: usize = 4;
+const RBP: usize = 5;
+
+pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
+    Some(match mnemonic {
+        Mnemonic::Push => |step| {
+            let size = step.stack_size()?;
+            let value = step.pushed()?;
+            step.push(size, value)
+        },
+        Mnemonic::Pop => pop_operand,
+        Mnemonic::Pusha | Mnemonic::Pushad => push_all,
+        Mnemonic::Popa | Mnemonic::Popad => pop_all,
+        Mnemonic::Pushf | Mnemonic::Pushfd | Mnemonic::Pushfq => |step| {
+            let size = step.stack_size()?;
+            step.push(size, step.cpu.rflags() & !NOT_PUSHED)
+        },
+        Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq => pop_flags,
+        Mnemonic::Enter => enter,
+        Mnemonic::Leave => |step| {
+            let size = step.stack_size_of_leave();
+            let frame = step.cpu.general[RBP] & step.cpu.stack_mask();
+            let address = step.linear(Register::SS, frame, size.bytes().into(), false)?;
+            let value = step.memory.read(address, size, false)?;
+            step.set_stack(frame.wrapping_add(size.bytes().into()));
+            step.set_frame(size, value);
+            Ok(())
+        },
+        _ => return None,
+    })
+}
+
+impl Step<'_> {
+    /// How much the instruction pushes or pops.
+    pub(super) fn stack_size(&self) -> Result<Size, Exception> {
+        let bytes = self.instruction.stack_pointer_increment().unsigned_abs();
+        size_of(bytes as usize).ok_or(Exception::InvalidOpcode)
+    }
+
+    /// `LEAVE` moves by what nobody knows before; its size is in its code.
+    fn stack_size_of_leave(&self) -> Size {
+        use iced_x86::Code;
+        match self.instruction.code() {
+            Code::Leavew => Size::Word,
+            Code::Leaved => Size::Double,
+            _ => Size::Quad,
+        }
+    }
+
+    fn stack(&self) -> u64 {
+        self.cpu.general[RSP] & self.cpu.stack_mask()
+    }
+
+    pub(super) fn set_stack(&mut self, value: u64) {
+        let mask = self.cpu.stack_mask();
+        let kept = if mask == 0xffff { !mask } else { 0 };
+        let stack = &mut self.cpu.general[RSP];
+        *stack = *stack & kept | value & mask;
+    }
+
+    fn set_frame(&mut self, size: Size, value: u64) {
+        let register = match size {
+            Size::Word => Register::BP,
+            Size::Double => Register::EBP,
+            _ => Register::RBP,
+        };
+        self.set_register(register, value);
+    }
+
+    pub(super) fn push(&mut self, size: Size, value: u64) -> Result<(), Exception> {
+        let to = self.stack().wrapping_sub(size.bytes().into()) & self.cpu.stack_mask();
+        let address = self.linear(Register::SS, to, size.bytes().into(), true)?;
+        self.memory.write(address, size, size.cut(value))?;
+        self.set_stack(to);
+        Ok(())
+    }
+
+    /// What is on top, without taking it.
+    pub(super) fn top(&mut self, size: Size) -> Result<u64, Exception> {
+        let address = self.linear(Register::SS, self.stack(), size.bytes().into(), false)?;
+        self.memory.read(address, size, false)
+    }
+
+    /// Takes so many bytes.
+    pub(super) fn drop_top(&mut self, bytes: u64) {
+        self.set_stack(self.stack().wrapping_add(bytes));
+    }
+
+    /// What `PUSH` pushes: an operand, or a selector.
+    fn pushed(&mut self) -> Result<u64, Exception> {
+        if self.instruction.op0_kind() == OpKind::Register {
+            let register = self.instruction.op0_register();
+            if let Some(segment) = segment(&self.cpu.segments, register) {
+                return Ok(segment.selector.into());
+            }
+        }
+        self.read(0)
+    }
+
+    fn is_system(&self) -> bool {
+        self.cpu.segments.cs.selector & 3 == 0
+    }
+}
+
+/// The place of `POP`'s operand is found with the new stack pointer.
+fn pop_operand(step: &mut Step<'_>) -> Result<(), Exception> {
+    let size = step.stack_size()?;
+    let value = step.top(size)?;
+    let before = step.cpu.general[RSP];
+    step.drop_top(size.bytes().into());
+    let written = step.write(0, value);
+    if written.is_err() {
+        step.cpu.general[RSP] = before;
+    }
+    written
+}
+
+fn push_all(step: &mut Step<'_>) -> Result<(), Exception> {
+    let size = match step.instruction.mnemonic() {
+        Mnemonic::Pusha => Size::Word,
+        _ => Size::Double,
+    };
+    let before = step.cpu.general;
+    for value in before.into_iter().take(8) {
+        if let Err(exception) = step.push(size, value) {
+            step.cpu.general = before;
+            return Err(exception);
+        }
+    }
+    Ok(())
+}
+
+fn pop_all(step: &mut Step<'_>) -> Result<(), Exception> {
+    let (size, general) = match step.instruction.mnemonic() {
+        Mnemonic::Popa => (Size::Word, Register::AX),
+        _ => (Size::Double, Register::EAX),
+    };
+    let before = step.cpu.general;
+    for number in (0..8).rev() {
+        match step.top(size) {
+            // The stack pointer's place is passed over.
+            Ok(_) if number == RSP as u32 => {}
+            Ok(value) => step.set_register(general + number, value),
+            Err(exception) => {
+                step.cpu.general = before;
+                return Err(exception);
+            }
+        }
+        step.drop_top(size.bytes().into());
+    }
+    Ok(())
+}
+
+fn pop_flags(step: &mut Step<'_>) -> Result<(), Exception> {
+    let size = step.stack_size()?;
+    let value = step.top(size)?;
+    let level = u64::from(step.cpu.segments.cs.selector & 3);
+    let flags = step.cpu.rflags();
+    let mut popped = POPPED;
+    if level <= (flags & LEVEL) >> 12 {
+        popped |= INTERRUPT;
+    }
+    if step.is_system() {
+        popped |= LEVEL;
+    }
+    popped &= size.mask();
+    step.cpu.set_rflags(flags & !popped | value & popped);
+    step.drop_top(size.bytes().into());
+    Ok(())
+}
+
+/// `ENTER`, with up to 31 frames of enclosing procedures.
+fn enter(step: &mut Step<'_>) -> Result<(), Exception> {
+    use iced_x86::Code;
+    let size = match step.instruction.code() {
+        Code::Enterw_imm16_imm8 => Size::Word,
+        Code::Enterd_imm16_imm8 => Size::Double,
+        _ => Size::Quad,
+    };
+    let before = step.cpu.general;
+    let done = enter_frames(step, size);
+    if done.is_err() {
+        step.cpu.general = before;
+    }
+    done
+}
+
+fn enter_frames(step: &mut Step<'_>, size: Size) -> Result<(), Exception> {
+    let room = u64::from(step.instruction.immediate16());
+    let depth = step.instruction.immediate8_2nd() & 31;
+    let bytes = u64::from(size.bytes());
+    let outer = step.cpu.general[RBP];
+    step.push(size, outer)?;
+    let frame = step.cpu.general[RSP];
+    for at in 1..u64::from(depth) {
+        let link = outer.wrapping_sub(at * bytes) & step.cpu.stack_mask();
+        let address = step.linear(Register::SS, link, bytes, false)?;
+        let value = step.memory.read(address, size, false)?;
+        step.push(size, value)?;
+    }
+    if depth > 0 {
+        step.push(size, frame)?;
+    }
+    step.set_frame(size, frame);
+    step.set_stack(step.stack().wrapping_sub(room));
+    // The last byte of the frame has to be there.
+    let address = step.linear(Register::SS, step.stack(), bytes, true)?;
+    step.memory.read(address, size, true).map(|_| ())
+}

@@ -1,0 +1,57 @@
+//! The memory that the bench has, for the functions.
+
+use host_processor::{MEMORY, MEMORY_SIZE};
+use x86_semantics::{Exception, Memory, Size};
+
+/// Error code of a page fault: by a program, while writing.
+const USER: u32 = 4;
+const WRITING: u32 = 2;
+
+/// A copy of the bench's memory; around it there is none.
+pub(crate) struct Pages(pub(crate) Vec<u8>);
+
+impl Pages {
+    fn place(&self, address: u64, size: Size, writes: bool) -> Result<usize, Exception> {
+        let code = USER | if writes { WRITING } else { 0 };
+        let at = address.wrapping_sub(MEMORY);
+        let end = MEMORY_SIZE as u64;
+        if at >= end {
+            return Err(Exception::Page { code, address });
+        }
+        if at + u64::from(size.bytes()) > end {
+            let address = MEMORY + end;
+            return Err(Exception::Page { code, address });
+        }
+        Ok(at as usize)
+    }
+}
+
+impl Memory for Pages {
+    fn read(&mut self, address: u64, size: Size, for_writing: bool) -> Result<u64, Exception> {
+        let at = self.place(address, size, for_writing)?;
+        let mut value = [0; 8];
+        let count = size.bytes() as usize;
+        value[..count].copy_from_slice(&self.0[at..][..count]);
+        Ok(u64::from_le_bytes(value))
+    }
+
+    fn write(&mut self, address: u64, size: Size, value: u64) -> Result<(), Exception> {
+        let at = self.place(address, size, true)?;
+        let count = size.bytes() as usize;
+        self.0[at..][..count].copy_from_slice(&value.to_le_bytes()[..count]);
+        Ok(())
+    }
+
+    fn exchange(
+        &mut self,
+        address: u64,
+        size: Size,
+        (old, new): (u64, u64),
+    ) -> Result<bool, Exception> {
+        let is_old = self.read(address, size, true)? == old;
+        if is_old {
+            self.write(address, size, new)?;
+        }
+        Ok(is_old)
+    }
+}
