@@ -6,6 +6,7 @@
 use std::arch::global_asm;
 use std::ffi::c_void;
 use std::io;
+use std::mem::offset_of;
 use std::ptr;
 use std::slice;
 
@@ -60,7 +61,19 @@ struct Kept {
 /// Where it lies in the page.
 const EXTENDED: usize = 0x400;
 
-// Offsets from AREA, as in `Kept`.
+// The addresses below.
+const _: () = {
+    assert!(AREA == 0x2000_0000);
+    assert!(offset_of!(Kept, flags) == 0x80);
+    assert!(offset_of!(Kept, host_stack) == 0x88);
+    assert!(offset_of!(Kept, entry) == 0x90);
+    assert!(offset_of!(Kept, far_offset) == 0xa0);
+    assert!(offset_of!(Kept, with_extended) == 0xa8);
+    assert!(offset_of!(Kept, host_mxcsr) == 0xb0);
+    assert!(offset_of!(Kept, host_control) == 0xb4);
+    assert!(offset_of!(Kept, extended) == EXTENDED);
+};
+
 global_asm!(
     ".pushsection .text.husk_processor",
     ".globl husk_processor_enter, husk_processor_far, husk_processor_leave, husk_processor_back",
@@ -205,7 +218,7 @@ impl Area {
     /// Writes the code, and the way out behind it.
     pub(crate) fn load(&mut self, mode: Mode, code: &[u8]) {
         assert!(code.len() <= CODE_MAX, "{} bytes are too many", code.len());
-        let slot = (AREA + std::mem::offset_of!(Kept, leave)) as u32;
+        let slot = (AREA + offset_of!(Kept, leave)) as u32;
         let mut out = JUMP_TO_SLOT.to_vec();
         out.extend(slot.to_le_bytes());
         let page = self.code();

@@ -100,8 +100,9 @@ pub(in crate::user) struct Flow {
     /// What it ever takes.
     pub(super) room_most: u32,
     pub(super) guest_end: bool,
-    /// The socket takes nothing; the guest's bytes were dropped.
+    /// The socket says when it has more room.
     pub(super) blocked: bool,
+    /// It did not take all that the guest sent.
     pub(super) dropped: bool,
     /// The first segment could not be sent yet: the guest had no buffer.
     pub(super) greeting_waits: bool,
