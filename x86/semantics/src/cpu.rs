@@ -4,11 +4,11 @@ use x86_state::{Segment, Segments};
 
 use crate::Flags;
 
-/// `CF`, `PF`, `AF`, `ZF`, `SF`, `OF` aside: the flags that are kept as bits.
+/// `DF`.
 const DIRECTION: u64 = 1 << 10;
 /// Bits of a segment's rights (SDM vol. 3, 3.4.5).
 const RIGHTS_LONG: u16 = 1 << 13;
-const RIGHTS_BIG: u16 = 1 << 14;
+pub(crate) const RIGHTS_BIG: u16 = 1 << 14;
 /// `EFER.LMA`.
 const LONG_MODE_ACTIVE: u64 = 1 << 10;
 

@@ -1,7 +1,7 @@
-//! What ends an instruction before it has done anything.
+//! What ends an instruction before its end.
 
-/// An exception (SDM vol. 3, 6.15), raised by an instruction that has not changed anything but, when it
-/// repeats itself, by the steps that it completed.
+/// An exception (SDM vol. 3, 6.15), raised by an instruction whose registers are as before it, or, when it
+/// repeats itself, after the last step that it completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exception {
     /// `#DE`.

@@ -8,8 +8,7 @@ use crate::{Condition, Exception, Flags, Size, arithmetic, bits};
 
 pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
     Some(match mnemonic {
-        Mnemonic::Mov => copy,
-        Mnemonic::Movzx | Mnemonic::Movnti => copy,
+        Mnemonic::Mov | Mnemonic::Movzx | Mnemonic::Movnti => copy,
         Mnemonic::Movsx | Mnemonic::Movsxd => copy_signed,
         Mnemonic::Movbe => |step| {
             let value = step.read(1)?;

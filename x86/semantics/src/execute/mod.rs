@@ -2,8 +2,9 @@
 //!
 //! [`execute`] finds the handler of an instruction's mnemonic in its family (a file each) and runs it on
 //! a [`Step`]: the registers, the memory and the decoded instruction, with operands to be read and
-//! written. An instruction that raises an exception has changed nothing, but that a repeated string
-//! instruction has done some of its steps; `rip` stays where it is then.
+//! written. An instruction that raises an exception has changed no register, but that a repeated string
+//! instruction has done some of its steps; `rip` stays where it is then. What pushes several values may have
+//! written some of them.
 
 mod arithmetic;
 mod bits;

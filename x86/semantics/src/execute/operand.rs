@@ -4,7 +4,7 @@ use iced_x86::{OpKind, Register};
 use x86_state::Segment;
 
 use super::Step;
-use crate::cpu::{CodeSize, has_base, segment};
+use crate::cpu::{CodeSize, RIGHTS_BIG, has_base, segment};
 use crate::{Exception, Size};
 
 /// Bits of a segment's rights (SDM vol. 3, 3.4.5).
@@ -14,7 +14,6 @@ const CODE: u16 = 1 << 3;
 const SECOND: u16 = 1 << 1;
 /// Expands down, of data.
 const DOWN: u16 = 1 << 2;
-const BIG: u16 = 1 << 14;
 
 /// Where an operand is.
 #[derive(Clone, Copy, Debug)]
@@ -264,7 +263,7 @@ fn allows(segment: &Segment, offset: u64, bytes: u64, writes: bool) -> bool {
     let last = offset + (bytes - 1);
     let limit = u64::from(segment.limit);
     let is_within = if !has(CODE) && has(DOWN) {
-        let top = if has(BIG) { 0xffff_ffff } else { 0xffff };
+        let top = if has(RIGHTS_BIG) { 0xffff_ffff } else { 0xffff };
         offset > limit && last <= top
     } else {
         last <= limit

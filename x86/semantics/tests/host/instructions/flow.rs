@@ -4,9 +4,10 @@ use host_processor::{Bench, CODE, End, MEMORY, MEMORY_SIZE, Mode, Registers};
 use iced_x86::{Decoder, DecoderOptions};
 use x86_semantics::execute;
 
-use crate::compare::COMPARED;
-use crate::pages::Pages;
-use crate::program::program;
+use super::compare::COMPARED;
+use super::pages::Pages;
+use super::program::program;
+use crate::bench::with_bench;
 
 /// Instructions that a program may take.
 const STEPS_MAX: usize = 1000;
@@ -22,7 +23,6 @@ fn check(bench: &mut Bench, mode: Mode, code: &[u8], given: &Registers) {
     let mut registers = *given;
     assert_eq!(bench.run(&mut registers), End::Done, "{code:x?}");
 
-    let bits = if mode == Mode::Long { 64 } else { 32 };
     let mut pages = Pages(vec![0x5a; MEMORY_SIZE]);
     let (mut cpu, end) = (program(mode, CODE, given), CODE + code.len() as u64);
     for _ in 0..STEPS_MAX {
@@ -30,7 +30,12 @@ fn check(bench: &mut Bench, mode: Mode, code: &[u8], given: &Registers) {
             break;
         }
         let at = (cpu.rip - CODE) as usize;
-        let mut decoder = Decoder::with_ip(bits, &code[at..], cpu.rip, DecoderOptions::NONE);
+        let mut decoder = Decoder::with_ip(
+            cpu.code_size().bits(),
+            &code[at..],
+            cpu.rip,
+            DecoderOptions::NONE,
+        );
         let done = execute(&mut cpu, &mut pages, &decoder.decode());
         assert_eq!(done, Ok(()), "{code:x?} at {at}");
     }
@@ -62,13 +67,10 @@ fn registers(flags: u64) -> Registers {
 }
 
 fn in_both_modes(test: impl Fn(&mut Bench, Mode)) {
-    match Bench::new() {
-        Ok(mut bench) => {
-            test(&mut bench, Mode::Protected);
-            test(&mut bench, Mode::Long);
-        }
-        Err(error) => println!("SKIPPED: the host gives no place for code: {error}"),
-    }
+    with_bench(|bench| {
+        test(bench, Mode::Protected);
+        test(bench, Mode::Long);
+    });
 }
 
 #[test]

@@ -6,34 +6,7 @@ use iced_x86::{
     OpCodeOperandKind, OpKind, Register,
 };
 
-/// Numbers that look random; the same in each run.
-pub(crate) struct Numbers(pub(crate) u64);
-
-impl Numbers {
-    pub(crate) fn random(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub(crate) fn below(&mut self, count: u64) -> u64 {
-        (self.random() >> 8) % count
-    }
-
-    /// A value, often one where something happens.
-    fn value(&mut self) -> u64 {
-        let random = self.random();
-        match self.below(8) {
-            0 => random & 0xff,
-            1 => (random & 0xf).wrapping_neg(),
-            2 => [0, 1, 0x80, 0x8000, 0x8000_0000, 1 << 63][(random % 6) as usize],
-            3 => 0x7fff_ffff_ffff_ffff >> (random % 7 * 8),
-            4 => random >> (random & 63),
-            _ => random,
-        }
-    }
-}
+use crate::numbers::Numbers;
 
 /// One instruction, and what it starts with.
 pub(crate) struct Case {
@@ -86,7 +59,7 @@ fn attempt(code: Code, mode: Mode, numbers: &mut Numbers) -> Option<Case> {
     let instruction = decoder.decode();
     let registers = maker.registers;
     let memory = (0..MEMORY_SIZE / 8)
-        .flat_map(|_| numbers.value().to_le_bytes())
+        .flat_map(|_| numbers.any().to_le_bytes())
         .collect();
     (instruction.code() == code).then_some(Case {
         mode,
@@ -121,7 +94,7 @@ struct Maker<'n> {
 impl Maker<'_> {
     fn instruction(&mut self, code: Code) -> Option<Instruction> {
         for general in &mut self.registers.general {
-            *general = self.numbers.value();
+            *general = self.numbers.any();
         }
         self.registers.flags = self.numbers.random() & 0x8d5;
         self.point(code.mnemonic());
@@ -236,7 +209,7 @@ impl Maker<'_> {
         kind: OpCodeOperandKind,
     ) -> Option<()> {
         use OpCodeOperandKind as Kind;
-        let value = self.numbers.value();
+        let value = self.numbers.any();
         let is_enter = instruction.mnemonic() == Mnemonic::Enter;
         match kind {
             Kind::imm8 if is_enter => {
@@ -380,7 +353,7 @@ fn set(instruction: &mut Instruction, operand: u32, kind: OpKind, value: i64) {
     instruction.set_immediate_i64(operand, value);
 }
 
-pub(crate) fn is_string(mnemonic: Mnemonic) -> bool {
+fn is_string(mnemonic: Mnemonic) -> bool {
     matches!(
         mnemonic,
         Mnemonic::Movsb

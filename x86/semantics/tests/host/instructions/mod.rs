@@ -11,20 +11,14 @@ mod pages;
 mod program;
 
 use host_processor::{Bench, Mode};
-use iced_x86::{Code, EncodingKind, OpCodeInfo};
+use iced_x86::{Code, EncodingKind, Mnemonic, OpCodeInfo};
 use x86_semantics::knows;
 
-use crate::generate::Numbers;
+use crate::bench::with_bench;
+use crate::numbers::{Numbers, cases};
 
-/// Random instances of each instruction, unless `HUSK_CASES` says otherwise.
+/// Random instances of each instruction.
 const CASES: u64 = 40;
-
-fn cases() -> u64 {
-    let wanted = std::env::var("HUSK_CASES").ok();
-    wanted.map_or(CASES, |count| {
-        count.parse().expect("HUSK_CASES is a number")
-    })
-}
 
 /// Whether an instruction can be tried in a mode at all.
 fn is_tried(info: &OpCodeInfo, mode: Mode) -> bool {
@@ -36,47 +30,69 @@ fn is_tried(info: &OpCodeInfo, mode: Mode) -> bool {
     info.is_instruction() && is_there && encoding && knows(info.mnemonic())
 }
 
-fn try_all(mode: Mode) {
-    let mut bench = match Bench::new() {
-        Ok(bench) => bench,
-        Err(error) => {
-            println!("SKIPPED: the host gives no place for code: {error}");
-            return;
-        }
-    };
-    let mut numbers = Numbers(0x0123_4567_89ab_cdef);
-    let (mut instructions, mut runs, mut left_out) = (0, 0, Vec::new());
-    for code in Code::values() {
-        if !is_tried(code.op_code(), mode) {
-            continue;
-        }
-        let before = runs;
-        for _ in 0..cases() {
-            let Some(case) = generate::case(code, mode, &mut numbers) else {
-                break;
-            };
-            compare::run(&mut bench, &case);
-            runs += 1;
-        }
-        if runs > before {
-            instructions += 1;
-        } else {
-            left_out.push(format!("{code:?}"));
+/// Whether the host does something else where it does not have the instruction.
+fn is_another(mnemonic: Mnemonic) -> bool {
+    match mnemonic {
+        Mnemonic::Tzcnt => !is_x86_feature_detected!("bmi1"),
+        Mnemonic::Lzcnt => !is_x86_feature_detected!("lzcnt"),
+        _ => false,
+    }
+}
+
+/// What became of an instruction.
+#[derive(PartialEq)]
+enum Trial {
+    Same,
+    /// Its operands are not made here.
+    NotMade,
+    /// The host does not have it.
+    Missing,
+}
+
+fn try_one(bench: &mut Bench, code: Code, mode: Mode, numbers: &mut Numbers) -> Trial {
+    if is_another(code.mnemonic()) {
+        return Trial::Missing;
+    }
+    for _ in 0..cases(CASES) {
+        let Some(case) = generate::case(code, mode, numbers) else {
+            return Trial::NotMade;
+        };
+        if !compare::run(bench, &case) {
+            return Trial::Missing;
         }
     }
-    println!("{mode:?}: {instructions} instructions, {runs} runs; not tried: {left_out:?}");
-    assert!(
-        instructions > 400,
-        "only {instructions} instructions were tried"
+    Trial::Same
+}
+
+fn try_all(bench: &mut Bench, mode: Mode) {
+    let mut numbers = Numbers::new();
+    let codes = Code::values().filter(|code| is_tried(code.op_code(), mode));
+    let trials: Vec<_> = codes
+        .map(|code| (code, try_one(bench, code, mode, &mut numbers)))
+        .collect();
+    let named = |wanted: Trial| {
+        let some = trials.iter().filter(|(_, trial)| *trial == wanted);
+        some.map(|(code, _)| format!("{code:?}"))
+            .collect::<Vec<_>>()
+    };
+    let (tried, missing) = (named(Trial::Same).len(), named(Trial::Missing));
+    println!(
+        "{mode:?}: {tried} the same, not made: {:?}",
+        named(Trial::NotMade)
     );
+    println!(
+        "SKIPPED: the host has not {missing:?}: {} skipped",
+        missing.len()
+    );
+    assert!(tried > 400, "only {tried} instructions were tried");
 }
 
 #[test]
 fn code_of_64_bits() {
-    try_all(Mode::Long);
+    with_bench(|bench| try_all(bench, Mode::Long));
 }
 
 #[test]
 fn code_of_32_bits() {
-    try_all(Mode::Protected);
+    with_bench(|bench| try_all(bench, Mode::Protected));
 }

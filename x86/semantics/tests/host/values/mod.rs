@@ -1,4 +1,4 @@
-//! The functions against the host's processor: special and random operands, all sizes.
+//! The functions of values: special and random operands, all sizes.
 
 mod encoding;
 mod oracle;

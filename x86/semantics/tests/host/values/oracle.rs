@@ -3,10 +3,12 @@
 use host_processor::{Bench, End, Mode, Registers};
 use x86_semantics::{Flags, Size};
 
-use crate::encoding::Code;
-use crate::undefined::Undefined;
+use super::encoding::Code;
+use super::undefined::Undefined;
+use crate::bench::with_bench;
+use crate::numbers::{Numbers, cases};
 
-/// Random operands of each case and size, unless `HUSK_CASES` says otherwise.
+/// Random operands of each case and size.
 const CASES: u64 = 4000;
 const DIVIDE_ERROR: u8 = 0;
 
@@ -180,47 +182,6 @@ impl Case {
     }
 }
 
-/// Numbers for operands; the same in each run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn random(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A value of this size, often one where something happens.
-    fn value(&mut self, size: Size) -> u64 {
-        let random = self.random();
-        let special = [
-            0,
-            1,
-            2,
-            size.bits().into(),
-            size.sign(),
-            size.sign() - 1,
-            size.mask(),
-        ];
-        let value = match random >> 60 {
-            0..4 => special[(random >> 8) as usize % special.len()],
-            4..8 => random & 0xff,
-            8..10 => (random & 0xf).wrapping_neg(),
-            10..12 => random >> (random >> 8 & 63),
-            _ => self.random(),
-        };
-        size.cut(value)
-    }
-}
-
-fn cases() -> u64 {
-    let wanted = std::env::var("HUSK_CASES").ok();
-    wanted.map_or(CASES, |count| {
-        count.parse().expect("HUSK_CASES is a number")
-    })
-}
-
 /// Runs all cases, each with its sizes and many operands.
 pub(crate) fn check(all: &[Case]) {
     with_bench(|bench| {
@@ -229,20 +190,11 @@ pub(crate) fn check(all: &[Case]) {
             println!("SKIPPED: the host has no {}", case.name);
         }
         println!("{} instructions skipped", missing.len());
-        for (case, &size) in there
-            .iter()
-            .flat_map(|case| case.sizes.iter().map(move |size| (case, size)))
-        {
-            let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-            (0..cases()).for_each(|_| case.run(bench, size, &mut numbers));
+        for case in there {
+            for &size in case.sizes {
+                let mut numbers = Numbers::new();
+                (0..cases(CASES)).for_each(|_| case.run(bench, size, &mut numbers));
+            }
         }
     });
-}
-
-/// Does something at the bench, if the host has one.
-fn with_bench(work: impl FnOnce(&mut Bench)) {
-    match Bench::new() {
-        Ok(mut bench) => work(&mut bench),
-        Err(error) => println!("SKIPPED: the host gives no place for code: {error}"),
-    }
 }
