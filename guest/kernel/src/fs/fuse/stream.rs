@@ -17,8 +17,10 @@ use crate::{Errno, Result};
 
 /// From which length on a file is long.
 const LONG: u64 = 2 << 20;
-/// Bytes of a piece.
+/// Bytes of the longest piece, and of the shortest, the first: many a program reads only the
+/// beginning of a long file, and maps the rest. Each is four times as long as the one before.
 const PIECE: u64 = 1 << 20;
+const PIECE_FIRST: u64 = 16 << 10;
 
 /// The piece of a file that was read last.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ struct Window {
     extent: Arc<Extent>,
     start: u64,
     length: u64,
+    /// How much was asked for.
+    asked: u64,
     /// Which version of the content it is of.
     version: u64,
 }
@@ -60,21 +64,29 @@ impl Stream {
         Some((window.extent.clone(), within, left))
     }
 
-    /// Reads the window anew; whether there is something.
-    fn move_on(&self, backing: &dyn Backing, version: u64, start: u64) -> Result<bool> {
+    /// Reads the window anew, because `wanted` bytes are; whether there is something.
+    fn move_on(
+        &self,
+        backing: &dyn Backing,
+        version: u64,
+        start: u64,
+        wanted: u64,
+    ) -> Result<bool> {
         let old = self.window.lock().take();
-        let extent = match old {
-            Some(window) => window.extent,
+        let (extent, before) = match old {
+            Some(window) => (window.extent, window.asked),
             None => {
                 let extent = Extent::allocate(PIECE, PAGE_SIZE, None).ok_or(Errno::ENOMEM)?;
-                Arc::new(extent)
+                (Arc::new(extent), 0)
             }
         };
-        let length = backing.fetch(start, &extent, 0, PIECE)?;
+        let asked = (4 * before).max(wanted).clamp(PIECE_FIRST, PIECE);
+        let length = backing.fetch(start, &extent, 0, asked)?;
         *self.window.lock() = Some(Window {
             extent,
             start,
             length,
+            asked,
             version,
         });
         Ok(length > 0)
@@ -93,7 +105,7 @@ impl Stream {
         let mut at = offset;
         while at < end {
             let Some((extent, within, left)) = self.part(version, at) else {
-                if self.move_on(backing, version, at)? {
+                if self.move_on(backing, version, at, end - at)? {
                     continue;
                 }
                 break;
