@@ -24,8 +24,12 @@ mod scenario;
 mod scenarios;
 mod tiny;
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -52,6 +56,9 @@ struct Options {
     /// Only cases whose name contains this; several: any of them
     #[arg(long)]
     filter: Vec<String>,
+    /// How many guests run at a time
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    jobs: usize,
     /// Show what each guest said
     #[arg(long)]
     verbose: bool,
@@ -61,35 +68,73 @@ fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let runner = Runner::new(&options.husk, options.nested.as_deref())?;
     let unusable = runner.unusable()?;
-    let mut counts = Counts::default();
-    for (arguments, says) in bad::TABLE {
-        let name = format!("bad/{arguments}");
-        if is_wanted(&name, &options.filter) {
-            counts.note(&name, || bad::run(runner.husk(), arguments, says))?;
-        }
-    }
+    let kernels = Mutex::new(Kernels::new(&options.folder));
     let suite = Suite {
         runner,
-        kernels: Kernels::new(&options.folder),
         unusable,
         options,
     };
+    let (suite, kernels) = (&suite, &kernels);
+    let mut tests = Vec::new();
+    for (arguments, says) in bad::TABLE {
+        let run = || bad::run(suite.runner.husk(), arguments, says);
+        tests.push(Test::new(format!("bad/{arguments}"), run));
+    }
+    // Kernels are fetched and unpacked by one test at a time.
+    let locked = move || kernels.lock().unwrap_or_else(PoisonError::into_inner);
     for case in CASES {
-        let prepare = |folder: &Path| case.prepare(&suite.kernels, folder);
-        suite.run(case.name, &case.wanted(), prepare, &mut counts)?;
+        let prepare = move |folder: &Path| case.prepare(&locked(), folder);
+        let run = move || suite.run(case.name, &case.wanted(), &prepare);
+        tests.push(Test::new(case.name.to_owned(), run));
     }
     for scenario in SCENARIOS {
-        let prepare =
-            |folder: &Path| scenario.prepare(&suite.kernels, folder, suite.runner.is_nested());
-        suite.run(scenario.name, &scenario.wanted(), prepare, &mut counts)?;
+        let is_nested = suite.runner.is_nested();
+        let prepare = move |folder: &Path| scenario.prepare(&locked(), folder, is_nested);
+        let run = move || suite.run(scenario.name, &scenario.wanted(), &prepare);
+        tests.push(Test::new(scenario.name.to_owned(), run));
     }
+    tests.retain(|test| is_wanted(&test.name, &suite.options.filter));
     let Counts {
         passed,
         failed,
         skipped,
-    } = counts;
+    } = run_all(&tests, suite.options.jobs)?;
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// Something to be tested, under a name.
+struct Test<'a> {
+    name: String,
+    run: Box<dyn Fn() -> Result<Outcome> + Sync + 'a>,
+}
+
+impl<'a> Test<'a> {
+    fn new(name: String, run: impl Fn() -> Result<Outcome> + Sync + 'a) -> Self {
+        let run = Box::new(run);
+        Self { name, run }
+    }
+}
+
+/// Runs all of them, `jobs` at a time, in their order.
+fn run_all(tests: &[Test<'_>], jobs: usize) -> Result<Counts> {
+    let next = AtomicUsize::new(0);
+    let counts = Mutex::new(Counts::default());
+    let work = || {
+        while let Some(test) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let started = Instant::now();
+            let outcome = (test.run)()?;
+            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.note(&test.name, started, outcome);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        let mut joined = workers.into_iter().map(ScopedJoinHandle::join);
+        joined.try_for_each(|worker| worker.unwrap_or_else(|panic| resume_unwind(panic)))
+    })?;
+    Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 #[derive(Debug, Default)]
@@ -100,10 +145,9 @@ struct Counts {
 }
 
 impl Counts {
-    /// Runs one, says how it went, and counts it.
-    fn note(&mut self, name: &str, run: impl FnOnce() -> Result<Outcome>) -> Result<()> {
-        let started = Instant::now();
-        match run()? {
+    /// Says how one went, and counts it.
+    fn note(&mut self, name: &str, started: Instant, outcome: Outcome) {
+        match outcome {
             Outcome::Passed => {
                 self.passed += 1;
                 println!("ok      {name} ({} s)", started.elapsed().as_secs());
@@ -117,7 +161,6 @@ impl Counts {
                 println!("SKIPPED {name}: {why}");
             }
         }
-        Ok(())
     }
 }
 
@@ -129,35 +172,29 @@ fn is_wanted(name: &str, filter: &[String]) -> bool {
 struct Suite {
     options: Options,
     runner: Runner,
-    kernels: Kernels,
     /// Why nothing can be booted.
     unusable: Option<String>,
 }
 
 impl Suite {
-    /// Runs one guest, if it is wanted, and counts it. In the nested environment it has a second
-    /// try, which is announced.
+    /// Runs one guest. In the nested environment it has a second try, which is announced.
     fn run(
         &self,
         name: &str,
         wanted: &Wanted,
-        prepare: impl Fn(&Path) -> Result<Prepared>,
-        counts: &mut Counts,
-    ) -> Result<()> {
-        if !is_wanted(name, &self.options.filter) {
-            return Ok(());
-        }
-        counts.note(name, || match &self.unusable {
+        prepare: &impl Fn(&Path) -> Result<Prepared>,
+    ) -> Result<Outcome> {
+        match &self.unusable {
             Some(reason) => Ok(Outcome::Skipped(reason.clone())),
-            None => match self.boot(wanted, &prepare)? {
+            None => match self.boot(wanted, prepare)? {
                 // The emulated KVM may have lost an interrupt (docs/nested-kvm.md).
                 Outcome::Failed(why) if self.runner.is_nested() => {
                     println!("RETRY   {name}: {why}");
-                    self.boot(wanted, &prepare)
+                    self.boot(wanted, prepare)
                 }
                 outcome => Ok(outcome),
             },
-        })
+        }
     }
 
     fn boot(
