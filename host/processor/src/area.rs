@@ -88,6 +88,7 @@ global_asm!(
     "mov eax, 0x2b",
     "mov ds, eax",
     "mov es, eax",
+    "mov ss, eax",
     "mov qword ptr [0x20000088], rsp",
     "stmxcsr dword ptr [0x200000b0]",
     "fnstcw word ptr [0x200000b4]",
@@ -249,8 +250,8 @@ impl Area {
             kept.extended = extended.loadable();
         }
         // SAFETY: the code was loaded with its way out behind it, and is trusted (see the crate's
-        // documentation); the way in and out keeps what the System V ABI wants kept, but for the
-        // data segments, at which nothing looks in 64-bit code. The host's stack is not touched
+        // documentation); the way in and out keeps what the System V ABI wants kept, but for
+        // `ds`, `es` and `ss`, at which nothing looks in 64-bit code. The host's stack is not touched
         // in between, since `rsp` is the code's and signals have a stack of their own.
         unsafe { husk_processor_enter() };
         Registers {

@@ -11,11 +11,13 @@
 mod area;
 mod bench;
 mod extended;
+mod local;
 mod trap;
 
 pub use area::{CODE, MEMORY, MEMORY_SIZE};
 pub use bench::Bench;
 pub use extended::{EXTENDED_SIZE, Extended};
+pub use local::{LocalKind, LocalSegment};
 
 /// Width of addresses and operands of the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,14 +1,18 @@
 //! The registers that instructions work with.
 
-use x86_state::{Segment, Segments};
+use x86_paging::Privilege;
+use x86_state::{Control, Segment, Segments, Table};
 
 use crate::Flags;
+use crate::descriptor::Rights;
 
 /// `DF`.
 const DIRECTION: u64 = 1 << 10;
-/// Bits of a segment's rights (SDM vol. 3, 3.4.5).
-const RIGHTS_LONG: u16 = 1 << 13;
-pub(crate) const RIGHTS_BIG: u16 = 1 << 14;
+/// `VM` and `AC`.
+const VIRTUAL_8086: u64 = 1 << 17;
+const ALIGNMENT_CHECK: u64 = 1 << 18;
+/// `CR0.PE`.
+const PROTECTION: u64 = 1;
 /// `EFER.LMA`.
 const LONG_MODE_ACTIVE: u64 = 1 << 10;
 
@@ -58,8 +62,12 @@ pub struct Cpu {
     pub system_flags: u64,
     /// Segment registers.
     pub segments: Segments,
-    /// `EFER`.
-    pub efer: u64,
+    /// Control registers.
+    pub control: Control,
+    /// Global descriptor table.
+    pub gdt: Table,
+    /// The instruction before loaded `SS` or allowed interrupts: they wait for one more.
+    pub interrupt_shadow: bool,
 }
 
 impl Cpu {
@@ -78,16 +86,61 @@ impl Cpu {
     /// Whether the mode is 64-bit or compatibility mode.
     #[must_use]
     pub const fn is_long(&self) -> bool {
-        self.efer & LONG_MODE_ACTIVE != 0
+        self.control.efer & LONG_MODE_ACTIVE != 0
+    }
+
+    /// Whether segments have descriptors: neither real nor virtual-8086 mode.
+    #[must_use]
+    pub const fn is_protected(&self) -> bool {
+        self.control.cr0 & PROTECTION != 0 && self.system_flags & VIRTUAL_8086 == 0
+    }
+
+    /// Whether the mode is virtual-8086 mode.
+    #[must_use]
+    pub const fn is_virtual_8086(&self) -> bool {
+        self.system_flags & VIRTUAL_8086 != 0
+    }
+
+    /// The current privilege level (SDM vol. 3, 5.5).
+    #[must_use]
+    pub const fn level(&self) -> u8 {
+        if self.is_virtual_8086() {
+            3
+        } else if self.is_protected() {
+            self.segments.cs.selector as u8 & 3
+        } else {
+            0
+        }
+    }
+
+    /// In whose name it accesses memory.
+    #[must_use]
+    pub const fn privilege(&self) -> Privilege {
+        if self.level() == 3 {
+            Privilege::User
+        } else {
+            Privilege::Supervisor {
+                alignment_check: self.system_flags & ALIGNMENT_CHECK != 0,
+            }
+        }
+    }
+
+    /// The bits of a linear address that count for the system's tables.
+    pub(crate) const fn linear_mask(&self) -> u64 {
+        if self.is_long() {
+            u64::MAX
+        } else {
+            0xffff_ffff
+        }
     }
 
     /// Width of the code.
     #[must_use]
     pub const fn code_size(&self) -> CodeSize {
-        let rights = self.segments.cs.rights;
-        if self.is_long() && rights & RIGHTS_LONG != 0 {
+        let rights = Rights(self.segments.cs.rights);
+        if self.is_long() && rights.is_long() {
             CodeSize::Quad
-        } else if rights & RIGHTS_BIG != 0 {
+        } else if rights.is_big() {
             CodeSize::Double
         } else {
             CodeSize::Word
@@ -99,7 +152,7 @@ impl Cpu {
     pub const fn stack_mask(&self) -> u64 {
         match self.code_size() {
             CodeSize::Quad => u64::MAX,
-            _ if self.segments.ss.rights & RIGHTS_BIG != 0 => 0xffff_ffff,
+            _ if Rights(self.segments.ss.rights).is_big() => 0xffff_ffff,
             _ => 0xffff,
         }
     }
@@ -127,6 +180,23 @@ impl Cpu {
 /// A segment whose base counts in 64-bit code, too.
 pub(crate) const fn has_base(segment: iced_x86::Register) -> bool {
     matches!(segment, iced_x86::Register::FS | iced_x86::Register::GS)
+}
+
+/// A segment register by its name, to be changed; `None` for other registers.
+pub(crate) const fn segment_mut(
+    segments: &mut Segments,
+    name: iced_x86::Register,
+) -> Option<&mut Segment> {
+    use iced_x86::Register;
+    Some(match name {
+        Register::ES => &mut segments.es,
+        Register::CS => &mut segments.cs,
+        Register::SS => &mut segments.ss,
+        Register::DS => &mut segments.ds,
+        Register::FS => &mut segments.fs,
+        Register::GS => &mut segments.gs,
+        _ => return None,
+    })
 }
 
 /// A segment register by its name; `None` for other registers.

@@ -14,6 +14,8 @@ pub enum Exception {
     Bound,
     /// `#UD`.
     InvalidOpcode,
+    /// `#NP` with its error code.
+    NotPresent(u32),
     /// `#SS` with its error code.
     Stack(u32),
     /// `#GP` with its error code.
@@ -28,6 +30,16 @@ pub enum Exception {
 }
 
 impl Exception {
+    /// Its error code, where it has one.
+    #[must_use]
+    pub const fn error_code(self) -> Option<u32> {
+        match self {
+            Self::NotPresent(code) | Self::Stack(code) | Self::Protection(code) => Some(code),
+            Self::Page { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
     /// Its vector.
     #[must_use]
     pub const fn vector(self) -> u8 {
@@ -37,6 +49,7 @@ impl Exception {
             Self::Overflow => 4,
             Self::Bound => 5,
             Self::InvalidOpcode => 6,
+            Self::NotPresent(_) => 11,
             Self::Stack(_) => 12,
             Self::Protection(_) => 13,
             Self::Page { .. } => 14,

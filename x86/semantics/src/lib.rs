@@ -7,8 +7,9 @@
 //!
 //! [`execute`] does what a whole instruction does, as iced-x86 has decoded it, to the registers of a [`Cpu`]
 //! and to a [`Memory`]; it is the slow way, and the reference of the fast ones. It knows the integer
-//! instructions that a program may use and that stay in their segments ([`knows`]); what it does not know is
-//! `#UD`. Not here yet: segment registers, far transfers, what only a system may do, x87, vectors.
+//! instructions that a program may use, with segments, and jumps, calls and returns to others at the same
+//! privilege level ([`knows`]); what it does not know is `#UD`. Not here yet: gates, other levels, tasks, what
+//! only a system may do, x87, vectors.
 //!
 //! After the SDM, vol. 2 (the operation of each instruction), and vol. 1, appendix A (flags). Where it
 //! leaves a flag undefined, the value here is one that is short to compute; where processors differ, they
@@ -20,6 +21,7 @@ pub mod bits;
 mod condition;
 mod cpu;
 pub mod decimal;
+mod descriptor;
 mod exception;
 mod execute;
 mod flags;

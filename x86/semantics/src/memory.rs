@@ -1,22 +1,30 @@
 //! Memory as an instruction sees it: by linear addresses.
 
+use x86_paging::{Access, Privilege};
+
 use crate::{Exception, Size};
 
-/// Whether a program is allowed an access, and what it finds there. Whoever implements it knows the
-/// privilege level, translates, and splits what crosses pages: both pages are looked at before
-/// anything is written.
+/// Whether somebody is allowed an access, and what is there. Whoever implements it translates, and splits
+/// what crosses pages: both pages are looked at before anything is written.
 pub trait Memory {
-    /// Reads a value. With `for_writing` the place must be writable, too: it is written next.
+    /// Reads a value. An access of the kind [`Kind::Write`](x86_paging::Kind::Write) is for a place that is
+    /// written next.
     ///
     /// # Errors
     /// A page fault, or what else the access raises.
-    fn read(&mut self, address: u64, size: Size, for_writing: bool) -> Result<u64, Exception>;
+    fn read(&mut self, address: u64, size: Size, access: Access) -> Result<u64, Exception>;
 
     /// Writes a value.
     ///
     /// # Errors
     /// As for reading.
-    fn write(&mut self, address: u64, size: Size, value: u64) -> Result<(), Exception>;
+    fn write(
+        &mut self,
+        address: u64,
+        size: Size,
+        value: u64,
+        privilege: Privilege,
+    ) -> Result<(), Exception>;
 
     /// Writes the new value if there is the old one, in one step for all virtual CPUs; whether it did.
     ///
@@ -27,5 +35,6 @@ pub trait Memory {
         address: u64,
         size: Size,
         old_and_new: (u64, u64),
+        privilege: Privilege,
     ) -> Result<bool, Exception>;
 }

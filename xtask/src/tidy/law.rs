@@ -52,7 +52,7 @@ const LAW: &[Rule] = &[
     },
     Rule {
         from: "x86/semantics",
-        may_use: &["x86/state"],
+        may_use: &["x86/state", "x86/paging"],
     },
     Rule {
         from: "machine/memory",

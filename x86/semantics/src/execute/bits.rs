@@ -50,7 +50,7 @@ fn at(step: &mut Step<'_>, change: Option<fn(u64, u64) -> u64>) -> Result<(), Ex
             let new = change(old, one);
             match place {
                 Place::Memory { address, size } if step.instruction.has_lock_prefix() => {
-                    if !step.memory.exchange(address, size, (old, new))? {
+                    if !step.exchange_at(address, size, (old, new))? {
                         continue;
                     }
                 }

@@ -3,17 +3,23 @@
 use iced_x86::{Mnemonic, OpKind, Register};
 
 use super::operand::{is_canonical, size_of};
-use super::{Handler, Step};
+use super::{Handler, Step, far};
 use crate::cpu::CodeSize;
 use crate::{Exception, Size};
 
 pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
     Some(match mnemonic {
         Mnemonic::Jmp => |step| {
+            if far::is_far(step) {
+                return far::jump(step);
+            }
             let target = target(step)?;
             go_to(step, target)
         },
         Mnemonic::Call => |step| {
+            if far::is_far(step) {
+                return far::call(step);
+            }
             let (target, size) = (target(step)?, step.stack_size()?);
             check(step, target)?;
             step.push(size, step.next)?;
@@ -97,7 +103,6 @@ fn target(step: &mut Step<'_>) -> Result<u64, Exception> {
         OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
             Ok(step.instruction.near_branch_target())
         }
-        OpKind::FarBranch16 | OpKind::FarBranch32 => Err(Exception::InvalidOpcode),
         _ => step.read(0),
     }
 }
@@ -165,8 +170,8 @@ fn bound(step: &mut Step<'_>) -> Result<(), Exception> {
     let bytes = u64::from(size.bytes());
     let offset = step.offset(1)?;
     let address = step.linear(step.instruction.memory_segment(), offset, 2 * bytes, false)?;
-    let lower = step.memory.read(address, size, false)?;
-    let upper = step.memory.read(address.wrapping_add(bytes), size, false)?;
+    let lower = step.read_at(address, size, false)?;
+    let upper = step.read_at(address.wrapping_add(bytes), size, false)?;
     let index = size.signed(step.read(0)?);
     if index < size.signed(lower) || index > size.signed(upper) {
         return Err(Exception::Bound);

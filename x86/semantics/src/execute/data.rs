@@ -8,7 +8,7 @@ use crate::{Condition, Exception, Flags, Size, arithmetic, bits};
 
 pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
     Some(match mnemonic {
-        Mnemonic::Mov | Mnemonic::Movzx | Mnemonic::Movnti => copy,
+        Mnemonic::Movzx | Mnemonic::Movnti => copy,
         Mnemonic::Movsx | Mnemonic::Movsxd => copy_signed,
         Mnemonic::Movbe => |step| {
             let value = step.read(1)?;
@@ -129,7 +129,6 @@ fn set_carry(step: &mut Step<'_>, carry: bool) -> Result<(), Exception> {
     Ok(())
 }
 
-/// Between general registers, memory and immediates; others have registers of other kinds.
 fn copy(step: &mut Step<'_>) -> Result<(), Exception> {
     let value = step.read(1)?;
     step.write(0, value)
@@ -173,8 +172,8 @@ fn exchange(step: &mut Step<'_>) -> Result<(), Exception> {
     let new = step.load(register, false)?;
     let old = match memory {
         Place::Memory { address, size } => loop {
-            let old = step.memory.read(address, size, true)?;
-            if step.memory.exchange(address, size, (old, new))? {
+            let old = step.read_at(address, size, true)?;
+            if step.exchange_at(address, size, (old, new))? {
                 break old;
             }
         },

@@ -10,7 +10,10 @@ mod arithmetic;
 mod bits;
 mod control;
 mod data;
+mod descriptor;
+mod far;
 mod operand;
+mod segment;
 mod shift;
 mod stack;
 mod string;
@@ -34,14 +37,16 @@ pub(crate) struct Step<'a> {
 type Handler = fn(&mut Step<'_>) -> Result<(), Exception>;
 
 /// The families, each of which knows its own.
-const FAMILIES: [fn(Mnemonic) -> Option<Handler>; 7] = [
+const FAMILIES: [fn(Mnemonic) -> Option<Handler>; 9] = [
     data::handler,
+    segment::handler,
     arithmetic::handler,
     shift::handler,
     bits::handler,
     string::handler,
     stack::handler,
     control::handler,
+    far::handler,
 ];
 
 /// Handlers by mnemonic.
@@ -71,6 +76,7 @@ pub fn execute(
     let handler = handlers()[instruction.mnemonic() as usize];
     let handler = handler.ok_or(Exception::InvalidOpcode)?;
     let next = instruction.next_ip() & cpu.code_size().mask();
+    cpu.interrupt_shadow = false;
     let mut step = Step {
         cpu,
         memory,

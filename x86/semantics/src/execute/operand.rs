@@ -1,19 +1,13 @@
 //! Operands: where they are, and how they are read and written.
 
 use iced_x86::{OpKind, Register};
+use x86_paging::{Access, Kind};
 use x86_state::Segment;
 
 use super::Step;
-use crate::cpu::{CodeSize, RIGHTS_BIG, has_base, segment};
+use crate::cpu::{CodeSize, has_base, segment};
+use crate::descriptor::Rights;
 use crate::{Exception, Size};
-
-/// Bits of a segment's rights (SDM vol. 3, 3.4.5).
-const PRESENT: u16 = 1 << 7;
-const CODE: u16 = 1 << 3;
-/// Readable, of code; writable, of data.
-const SECOND: u16 = 1 << 1;
-/// Expands down, of data.
-const DOWN: u16 = 1 << 2;
 
 /// Where an operand is.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +153,40 @@ impl Step<'_> {
         }
     }
 
+    /// Reads memory in the program's name. With `for_writing` it is written next.
+    pub(super) fn read_at(
+        &mut self,
+        address: u64,
+        size: Size,
+        for_writing: bool,
+    ) -> Result<u64, Exception> {
+        let kind = if for_writing { Kind::Write } else { Kind::Read };
+        let privilege = self.cpu.privilege();
+        self.memory.read(address, size, Access { kind, privilege })
+    }
+
+    /// Writes memory in the program's name.
+    pub(super) fn write_at(
+        &mut self,
+        address: u64,
+        size: Size,
+        value: u64,
+    ) -> Result<(), Exception> {
+        let privilege = self.cpu.privilege();
+        self.memory.write(address, size, value, privilege)
+    }
+
+    /// Replaces a value in memory in the program's name, if it is still the old one.
+    pub(super) fn exchange_at(
+        &mut self,
+        address: u64,
+        size: Size,
+        old_and_new: (u64, u64),
+    ) -> Result<bool, Exception> {
+        let privilege = self.cpu.privilege();
+        self.memory.exchange(address, size, old_and_new, privilege)
+    }
+
     /// Where an operand is that is a register or in memory.
     pub(super) fn place(&self, operand: u32, writes: bool) -> Result<Place, Exception> {
         if self.instruction.op_kind(operand) == OpKind::Register {
@@ -181,7 +209,7 @@ impl Step<'_> {
                 shift,
                 size,
             } => Ok(size.cut(self.cpu.general[number] >> shift)),
-            Place::Memory { address, size } => self.memory.read(address, size, for_writing),
+            Place::Memory { address, size } => self.read_at(address, size, for_writing),
         }
     }
 
@@ -194,7 +222,7 @@ impl Step<'_> {
                 size,
             } => self.put(number, shift, size, value),
             Place::Memory { address, size } => {
-                self.memory.write(address, size, size.cut(value))?;
+                self.write_at(address, size, size.cut(value))?;
             }
         }
         Ok(())
@@ -241,7 +269,7 @@ impl Step<'_> {
             let (new, more) = change(place.size(), old);
             match place {
                 Place::Memory { address, size } if self.instruction.has_lock_prefix() => {
-                    if !self.memory.exchange(address, size, (old, size.cut(new)))? {
+                    if !self.exchange_at(address, size, (old, size.cut(new)))? {
                         continue;
                     }
                 }
@@ -259,19 +287,19 @@ pub(super) const fn is_canonical(address: u64) -> bool {
 
 /// Whether a segment allows an access (SDM vol. 3, 5.3 and 5.4).
 fn allows(segment: &Segment, offset: u64, bytes: u64, writes: bool) -> bool {
-    let has = |bit| segment.rights & bit != 0;
+    let rights = Rights(segment.rights);
     let last = offset + (bytes - 1);
     let limit = u64::from(segment.limit);
-    let is_within = if !has(CODE) && has(DOWN) {
-        let top = if has(RIGHTS_BIG) { 0xffff_ffff } else { 0xffff };
+    let is_within = if rights.expands_down() {
+        let top = if rights.is_big() { 0xffff_ffff } else { 0xffff };
         offset > limit && last <= top
     } else {
         last <= limit
     };
-    let is_right = match (has(CODE), writes) {
-        (true, true) => false,
-        (false, false) => true,
-        _ => has(SECOND),
+    let is_right = if writes {
+        rights.is_writable()
+    } else {
+        rights.is_readable()
     };
-    has(PRESENT) && is_within && is_right
+    rights.is_present() && is_within && is_right
 }

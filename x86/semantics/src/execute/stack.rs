@@ -4,7 +4,6 @@ use iced_x86::{Mnemonic, OpKind, Register};
 
 use super::operand::size_of;
 use super::{Handler, Step};
-use crate::cpu::segment;
 use crate::{Exception, Size};
 
 /// `VM` and `RF`, which are not pushed.
@@ -24,7 +23,7 @@ pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
             let value = step.pushed()?;
             step.push(size, value)
         },
-        Mnemonic::Pop => pop_operand,
+        Mnemonic::Pop => pop,
         Mnemonic::Pusha | Mnemonic::Pushad => push_all,
         Mnemonic::Popa | Mnemonic::Popad => pop_all,
         Mnemonic::Pushf | Mnemonic::Pushfd | Mnemonic::Pushfq => |step| {
@@ -37,7 +36,7 @@ pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
             let size = step.stack_size_of_leave();
             let frame = step.cpu.general[RBP] & step.cpu.stack_mask();
             let address = step.linear(Register::SS, frame, size.bytes().into(), false)?;
-            let value = step.memory.read(address, size, false)?;
+            let value = step.read_at(address, size, false)?;
             step.set_stack(frame.wrapping_add(size.bytes().into()));
             step.set_frame(size, value);
             Ok(())
@@ -86,15 +85,22 @@ impl Step<'_> {
     pub(super) fn push(&mut self, size: Size, value: u64) -> Result<(), Exception> {
         let to = self.stack().wrapping_sub(size.bytes().into()) & self.cpu.stack_mask();
         let address = self.linear(Register::SS, to, size.bytes().into(), true)?;
-        self.memory.write(address, size, size.cut(value))?;
+        self.write_at(address, size, size.cut(value))?;
         self.set_stack(to);
         Ok(())
     }
 
     /// What is on top, without taking it.
     pub(super) fn top(&mut self, size: Size) -> Result<u64, Exception> {
-        let address = self.linear(Register::SS, self.stack(), size.bytes().into(), false)?;
-        self.memory.read(address, size, false)
+        self.nth(size, 0)
+    }
+
+    /// The value behind `number` others of its size, without taking it.
+    pub(super) fn nth(&mut self, size: Size, number: u64) -> Result<u64, Exception> {
+        let bytes = u64::from(size.bytes());
+        let at = self.stack().wrapping_add(number * bytes) & self.cpu.stack_mask();
+        let address = self.linear(Register::SS, at, bytes, false)?;
+        self.read_at(address, size, false)
     }
 
     /// Takes so many bytes.
@@ -106,16 +112,34 @@ impl Step<'_> {
     fn pushed(&mut self) -> Result<u64, Exception> {
         if self.instruction.op0_kind() == OpKind::Register {
             let register = self.instruction.op0_register();
-            if let Some(segment) = segment(&self.cpu.segments, register) {
-                return Ok(segment.selector.into());
+            if register.is_segment_register() {
+                return self.selector(register);
             }
         }
         self.read(0)
     }
 
     fn is_system(&self) -> bool {
-        self.cpu.segments.cs.selector & 3 == 0
+        self.cpu.level() == 0
     }
+}
+
+/// `POP`, of a segment register or any operand.
+fn pop(step: &mut Step<'_>) -> Result<(), Exception> {
+    let register = step.instruction.op0_register();
+    if step.instruction.op0_kind() != OpKind::Register || !register.is_segment_register() {
+        return pop_operand(step);
+    }
+    let size = step.stack_size()?;
+    let selector = step.top(size)? as u16;
+    let before = step.cpu.general[RSP];
+    // The segment before says how far the pointer reaches.
+    step.drop_top(size.bytes().into());
+    let loaded = step.load_segment(register, selector);
+    if loaded.is_err() {
+        step.cpu.general[RSP] = before;
+    }
+    loaded
 }
 
 /// The place of `POP`'s operand is found with the new stack pointer.
@@ -170,9 +194,16 @@ fn pop_all(step: &mut Step<'_>) -> Result<(), Exception> {
 fn pop_flags(step: &mut Step<'_>) -> Result<(), Exception> {
     let size = step.stack_size()?;
     let value = step.top(size)?;
-    let level = u64::from(step.cpu.segments.cs.selector & 3);
+    popped_flags(step, size, value, 0);
+    step.drop_top(size.bytes().into());
+    Ok(())
+}
+
+/// Sets the flags that may be popped here, and `more`.
+pub(super) fn popped_flags(step: &mut Step<'_>, size: Size, value: u64, more: u64) {
+    let level = u64::from(step.cpu.level());
     let flags = step.cpu.rflags();
-    let mut popped = POPPED;
+    let mut popped = POPPED | more;
     if level <= (flags & LEVEL) >> 12 {
         popped |= INTERRUPT;
     }
@@ -181,8 +212,6 @@ fn pop_flags(step: &mut Step<'_>) -> Result<(), Exception> {
     }
     popped &= size.mask();
     step.cpu.set_rflags(flags & !popped | value & popped);
-    step.drop_top(size.bytes().into());
-    Ok(())
 }
 
 /// `ENTER`, with up to 31 frames of enclosing procedures.
@@ -211,7 +240,7 @@ fn enter_frames(step: &mut Step<'_>, size: Size) -> Result<(), Exception> {
     for at in 1..u64::from(depth) {
         let link = outer.wrapping_sub(at * bytes) & step.cpu.stack_mask();
         let address = step.linear(Register::SS, link, bytes, false)?;
-        let value = step.memory.read(address, size, false)?;
+        let value = step.read_at(address, size, false)?;
         step.push(size, value)?;
     }
     if depth > 0 {
@@ -221,5 +250,5 @@ fn enter_frames(step: &mut Step<'_>, size: Size) -> Result<(), Exception> {
     step.set_stack(step.stack().wrapping_sub(room));
     // The last byte of the frame has to be there.
     let address = step.linear(Register::SS, step.stack(), bytes, true)?;
-    step.memory.read(address, size, true).map(|_| ())
+    step.read_at(address, size, true).map(|_| ())
 }

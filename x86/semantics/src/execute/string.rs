@@ -110,12 +110,12 @@ impl Step<'_> {
 
     fn load_string(&mut self, operand: u32, size: Size) -> Result<u64, Exception> {
         let address = self.string_address(operand, size, false)?;
-        self.memory.read(address, size, false)
+        self.read_at(address, size, false)
     }
 
     fn store_string(&mut self, operand: u32, size: Size, value: u64) -> Result<(), Exception> {
         let address = self.string_address(operand, size, true)?;
-        self.memory.write(address, size, value)
+        self.write_at(address, size, value)
     }
 
     /// Moves the pointers of these operands on.

@@ -24,12 +24,9 @@ pub(crate) fn run(bench: &mut Bench, case: &Case) -> bool {
     if matches!(end, End::Raised { vector: 6, .. }) && done.is_ok() {
         return false;
     }
-    let same_end = match (end, done) {
-        (End::Done, Ok(())) => true,
-        (End::Raised { vector, .. }, Err(exception)) if vector == exception.vector() => {
-            is_same(end, exception)
-        }
-        _ => false,
+    let same_end = match done {
+        Ok(()) => end == End::Done,
+        Err(exception) => is_same(end, exception),
     };
     assert!(
         same_end,
@@ -50,18 +47,26 @@ pub(crate) fn run(bench: &mut Bench, case: &Case) -> bool {
     true
 }
 
-/// Page faults have an address, too.
-fn is_same(end: End, exception: Exception) -> bool {
-    match (end, exception) {
-        (
-            End::Raised { error, address, .. },
-            Exception::Page {
-                code,
-                address: here,
-            },
-        ) => (error, address) == (code, here),
-        _ => true,
-    }
+/// Whether an exception is the one that the host raised.
+pub(crate) fn is_same(end: End, exception: Exception) -> bool {
+    let End::Raised {
+        vector,
+        error,
+        address,
+    } = end
+    else {
+        return false;
+    };
+    let place = match exception {
+        Exception::Page { address, .. } => address,
+        _ => 0,
+    };
+    (vector, error, address)
+        == (
+            exception.vector(),
+            exception.error_code().unwrap_or(0),
+            place,
+        )
 }
 
 /// Flags that are undefined.

@@ -1,16 +1,11 @@
 //! Programs of a few instructions that jump, call and return, on the host and one by one.
 
-use host_processor::{Bench, CODE, End, MEMORY, MEMORY_SIZE, Mode, Registers};
-use iced_x86::{Decoder, DecoderOptions};
-use x86_semantics::execute;
+use host_processor::{Bench, CODE, End, MEMORY, Mode, Registers};
 
-use super::compare::COMPARED;
-use super::pages::Pages;
-use super::program::program;
+use super::stepping;
+use super::tables::Tables;
 use crate::bench::with_bench;
 
-/// Instructions that a program may take.
-const STEPS_MAX: usize = 1000;
 /// Registers in the order of encoding.
 const RAX: usize = 0;
 const RCX: usize = 1;
@@ -18,34 +13,8 @@ const RSP: usize = 4;
 
 /// Runs code both ways, which has to end at its last byte in the same state.
 fn check(bench: &mut Bench, mode: Mode, code: &[u8], given: &Registers) {
-    bench.load(mode, code);
-    bench.memory().fill(0x5a);
-    let mut registers = *given;
-    assert_eq!(bench.run(&mut registers), End::Done, "{code:x?}");
-
-    let mut pages = Pages(vec![0x5a; MEMORY_SIZE]);
-    let (mut cpu, end) = (program(mode, CODE, given), CODE + code.len() as u64);
-    for _ in 0..STEPS_MAX {
-        if cpu.rip == end {
-            break;
-        }
-        let at = (cpu.rip - CODE) as usize;
-        let mut decoder = Decoder::with_ip(
-            cpu.code_size().bits(),
-            &code[at..],
-            cpu.rip,
-            DecoderOptions::NONE,
-        );
-        let done = execute(&mut cpu, &mut pages, &decoder.decode());
-        assert_eq!(done, Ok(()), "{code:x?} at {at}");
-    }
-    assert_eq!(cpu.rip, end, "{mode:?} {code:x?}");
-    let count = if mode == Mode::Long { 16 } else { 8 };
-    let general = (&cpu.general[..count], &registers.general[..count]);
-    assert_eq!(general.0, general.1, "{mode:?} {code:x?} of {given:x?}");
-    let flags = (cpu.rflags() & COMPARED, registers.flags & COMPARED);
-    assert_eq!(flags.0, flags.1, "{mode:?} {code:x?} of {given:x?}");
-    assert!(pages.0 == bench.memory(), "{mode:?} {code:x?}: memory");
+    let end = stepping::check(bench, mode, code, given, &Tables::default());
+    assert_eq!(end, End::Done, "{mode:?} {code:x?}");
 }
 
 /// Every set of arithmetic flags.

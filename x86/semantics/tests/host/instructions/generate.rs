@@ -82,7 +82,20 @@ fn is_left_out(code: Code) -> bool {
         Code::Reservednop_rm32_r32_0F0D,
         Code::Reservednop_rm64_r64_0F0D,
     ];
-    !goes_on || pops_flags.contains(&code.mnemonic()) || differs.contains(&code)
+    // Selectors are tried in `segments`.
+    let of_segments = [
+        Mnemonic::Lar,
+        Mnemonic::Lsl,
+        Mnemonic::Verr,
+        Mnemonic::Verw,
+        Mnemonic::Lds,
+        Mnemonic::Les,
+        Mnemonic::Lss,
+        Mnemonic::Lfs,
+        Mnemonic::Lgs,
+    ];
+    let elsewhere = [&pops_flags[..], &of_segments].concat();
+    !goes_on || elsewhere.contains(&code.mnemonic()) || differs.contains(&code)
 }
 
 struct Maker<'n> {

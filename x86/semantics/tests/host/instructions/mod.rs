@@ -2,13 +2,17 @@
 //!
 //! Instructions are made from iced's table of opcodes, run on the host, and executed; registers, flags
 //! and memory must be the same, or the exception. Flags that are undefined (as iced knows, and
-//! [`compare`]) are left out. What jumps runs in programs of a few instructions ([`flow`]).
+//! [`compare`]) are left out. What jumps or loads segment registers runs in programs of a few instructions
+//! ([`flow`], [`segments`]; [`stepping`] runs them).
 
 mod compare;
 mod flow;
 mod generate;
 mod pages;
 mod program;
+mod segments;
+mod stepping;
+mod tables;
 
 use host_processor::{Bench, Mode};
 use iced_x86::{Code, EncodingKind, Mnemonic, OpCodeInfo};

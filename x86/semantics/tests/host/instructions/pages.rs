@@ -1,6 +1,7 @@
 //! The memory that the bench has, for the functions.
 
 use host_processor::{MEMORY, MEMORY_SIZE};
+use x86_paging::{Access, Kind, Privilege};
 use x86_semantics::{Exception, Memory, Size};
 
 /// Error code of a page fault: by a program, while writing.
@@ -27,15 +28,21 @@ impl Pages {
 }
 
 impl Memory for Pages {
-    fn read(&mut self, address: u64, size: Size, for_writing: bool) -> Result<u64, Exception> {
-        let at = self.place(address, size, for_writing)?;
+    fn read(&mut self, address: u64, size: Size, access: Access) -> Result<u64, Exception> {
+        let at = self.place(address, size, access.kind == Kind::Write)?;
         let mut value = [0; 8];
         let count = size.bytes() as usize;
         value[..count].copy_from_slice(&self.0[at..][..count]);
         Ok(u64::from_le_bytes(value))
     }
 
-    fn write(&mut self, address: u64, size: Size, value: u64) -> Result<(), Exception> {
+    fn write(
+        &mut self,
+        address: u64,
+        size: Size,
+        value: u64,
+        _: Privilege,
+    ) -> Result<(), Exception> {
         let at = self.place(address, size, true)?;
         let count = size.bytes() as usize;
         self.0[at..][..count].copy_from_slice(&value.to_le_bytes()[..count]);
@@ -47,10 +54,12 @@ impl Memory for Pages {
         address: u64,
         size: Size,
         (old, new): (u64, u64),
+        privilege: Privilege,
     ) -> Result<bool, Exception> {
-        let is_old = self.read(address, size, true)? == old;
+        let kind = Kind::Write;
+        let is_old = self.read(address, size, Access { kind, privilege })? == old;
         if is_old {
-            self.write(address, size, new)?;
+            self.write(address, size, new, privilege)?;
         }
         Ok(is_old)
     }

@@ -2,7 +2,7 @@
 
 use host_processor::{Mode, Registers};
 use x86_semantics::{Cpu, Flags};
-use x86_state::{Segment, Segments};
+use x86_state::{Control, Segment, Segments, Table};
 
 /// What its flags always have.
 const FIXED: u64 = 0x202;
@@ -10,6 +10,8 @@ const FIXED: u64 = 0x202;
 const CODE_LONG: u16 = 0xa0fb;
 const CODE_PROTECTED: u16 = 0xc0fb;
 const DATA: u16 = 0xc0f3;
+/// `CR0` with protection, paging and what Linux has.
+const CR0: u64 = 0x8005_0033;
 /// `EFER` with long mode, enabled and active.
 const EFER: u64 = 0x500;
 
@@ -43,6 +45,12 @@ pub(crate) fn program(mode: Mode, rip: u64, registers: &Registers) -> Cpu {
             ss: data,
             ..Segments::default()
         },
-        efer: EFER,
+        control: Control {
+            cr0: CR0,
+            efer: EFER,
+            ..Control::default()
+        },
+        gdt: Table::default(),
+        interrupt_shadow: false,
     }
 }
