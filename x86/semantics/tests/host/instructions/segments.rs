@@ -277,6 +277,12 @@ fn selectors_can_be_asked_about() {
     });
 }
 
+/// 32-bit code has to come to its end.
+fn arrives(bench: &mut Bench, tables: &Tables, code: &[u8], wanted: &str) {
+    let end = check(bench, Mode::Protected, code, &registers(), tables);
+    assert_eq!(end, End::Done, "{wanted}: {code:x?}");
+}
+
 /// A far jump (0xea) or call (0x9a) of 32-bit code.
 fn far(opcode: u8, selector: u16, offset: u32) -> Vec<u8> {
     let mut code = vec![opcode];
@@ -289,10 +295,7 @@ fn far(opcode: u8, selector: u16, offset: u32) -> Vec<u8> {
 fn far_jumps_change_the_width_of_code() {
     let base = CODE as u32;
     with_segments(|bench, tables| {
-        let mut run = |code: &[u8], wanted| {
-            let end = check(bench, Mode::Protected, code, &registers(), tables);
-            assert_eq!(end, End::Done, "{wanted}: {code:x?}");
-        };
+        let mut run = |code: &[u8], wanted| arrives(bench, tables, code, wanted);
         // To 64-bit code: mov rax, rbx; then by a pointer in memory back to 32-bit code: mov cl, 1
         let back = base + 34;
         let mut code = vec![0xc7, 0x03];
@@ -322,10 +325,7 @@ fn far_jumps_change_the_width_of_code() {
 fn far_calls_come_back() {
     let base = CODE as u32;
     with_segments(|bench, tables| {
-        let mut run = |code: &[u8], wanted| {
-            let end = check(bench, Mode::Protected, code, &registers(), tables);
-            assert_eq!(end, End::Done, "{wanted}: {code:x?}");
-        };
+        let mut run = |code: &[u8], wanted| arrives(bench, tables, code, wanted);
         // call; jmp end; a segment of its own: mov cl, 1; retf
         let mut code = far(0x9a, local(CODE_BIG), 9);
         code.extend([0xeb, 3, 0xb1, 1, 0xcb]);
