@@ -152,18 +152,12 @@ fn adjust_level(step: &mut Step<'_>) -> Result<(), Exception> {
     if !step.cpu.is_protected() {
         return Err(Exception::InvalidOpcode);
     }
-    let least = step.read(1)? & 3;
-    let raised = step.update(0, |_, selector| {
-        let is_less = selector & 3 < least;
-        (
-            if is_less {
-                selector & !3 | least
-            } else {
-                selector
-            },
-            is_less,
-        )
-    })?;
+    let (least, selector) = (step.read(1)? & 3, step.read(0)?);
+    let raised = selector & 3 < least;
+    // What stays as it is need not be writable.
+    if raised {
+        step.write(0, selector & !3 | least)?;
+    }
     step.cpu.flags = step.cpu.flags.with_zero(raised);
     Ok(())
 }
