@@ -21,9 +21,8 @@ use crate::{GuestMemory, MemoryError};
 const BUFFERED_MIN: usize = 32 << 10;
 /// Bytes moved at a time then; they stay in the processor's cache.
 const BUFFER_SIZE: usize = 128 << 10;
-/// Where the buffer begins: the host's copy of a file's page to an address that is not a
-/// multiple of 32 takes three times as long (AMD's `rep movsb`), and an allocation of
-/// this size begins 16 bytes into a page.
+/// Where the buffer begins: an allocation of this size begins 16 bytes into a page, and
+/// there the host's copy of a file's page takes three times as long (AMD's `rep movsb`).
 const BUFFER_ALIGN: usize = 4096;
 
 thread_local! {

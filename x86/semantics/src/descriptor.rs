@@ -1,4 +1,4 @@
-//! Descriptors of segments and gates as they lie in memory (SDM vol. 3, 3.4.5, 3.5 and 5.8.3).
+//! Descriptors of segments as they lie in memory (SDM vol. 3, 3.4.5 and 3.5).
 
 use x86_state::Segment;
 

@@ -3,9 +3,9 @@
 use iced_x86::{MemorySize, Mnemonic, OpKind, Register};
 use x86_state::Segment;
 
-use super::descriptor::{Found, error_code, is_null, requested_level};
 use super::operand::{is_canonical, size_of};
 use super::stack::popped_flags;
+use super::tables::{Found, error_code, is_null, requested_level};
 use super::{Handler, Step};
 use crate::cpu::CodeSize;
 use crate::descriptor::Rights;

@@ -10,13 +10,13 @@ mod arithmetic;
 mod bits;
 mod control;
 mod data;
-mod descriptor;
 mod far;
 mod operand;
 mod segment;
 mod shift;
 mod stack;
 mod string;
+mod tables;
 
 use std::sync::OnceLock;
 

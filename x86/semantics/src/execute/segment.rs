@@ -2,7 +2,7 @@
 
 use iced_x86::{Mnemonic, OpKind, Register};
 
-use super::descriptor::{is_null, requested_level};
+use super::tables::{is_null, requested_level};
 use super::{Handler, Step};
 use crate::cpu::segment;
 use crate::descriptor::{Descriptor, system};
