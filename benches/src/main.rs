@@ -5,11 +5,12 @@
 //! release notes. Beside the workloads there are what Husk says about its own start ([`startup`]),
 //! what a machine costs in memory ([`memory`]) and many machines at once ([`many`]). Servers
 //! ([`network`]) run on all sides at the same time and are asked in turn; what a silent one costs is
-//! in [`idle`].
+//! in [`idle`]. The interpreter has a peer of its own ([`interpreters`]).
 
 mod bulk;
 mod c;
 mod idle;
+mod interpreters;
 mod many;
 mod measure;
 mod memory;
@@ -56,6 +57,10 @@ fn benches(options: &Options) -> Result<()> {
     let bench = Bench::new(options)?;
     if let Some(machines) = options.many {
         return report::print_facts(options, &json!({ "many": many::run(&bench, machines)? }));
+    }
+    if options.interpreters {
+        let rows = interpreters::run(&bench, options)?;
+        return report::print_facts(options, &json!({ "interpreters": rows }));
     }
     let rows = measure_all(&bench, options, &workloads)?;
     let mut facts = json!({});

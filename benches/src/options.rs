@@ -44,6 +44,15 @@ pub(crate) struct Options {
     /// Instead of the workloads: processor time of a machine that only listens.
     #[arg(long)]
     pub(crate) idle: bool,
+    /// Instead of the workloads: the interpreter and Bochs, in the same guest.
+    #[arg(long)]
+    pub(crate) interpreters: bool,
+    /// A Bochs built with -O3 and without its debugger, instead of Debian's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bochs: Option<PathBuf>,
+    /// Where `guests` keeps the kernels.
+    #[arg(long, value_name = "DIR", default_value = "target/guests")]
+    pub(crate) guests: PathBuf,
     /// How long each run under load takes.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) seconds: u64,

@@ -40,7 +40,7 @@ impl Side {
 pub(crate) struct Bench {
     pub(crate) sides: Vec<Side>,
     pub(crate) folder: TempDir,
-    husk: PathBuf,
+    pub(crate) husk: PathBuf,
     engine: Option<String>,
     kept: PathBuf,
     /// Without options that depend on the work, and without a verb.

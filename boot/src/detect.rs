@@ -38,7 +38,7 @@ const OTHERS: [(&[u8], &str); 10] = [
 /// Finds out which protocol a kernel speaks.
 ///
 /// A bzImage is one whatever else it is; a file with both a Multiboot header and a PVH note is
-/// taken for the former.
+/// taken for the former: that is Xen, whose PVH entry is for running below another Xen.
 ///
 /// # Errors
 /// When it speaks none, naming what it is instead and what is accepted.

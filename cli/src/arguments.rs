@@ -9,6 +9,8 @@ use backend_block::{Backing, Format};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::debug::DebugOptions;
+use crate::determinism::DeterminismOptions;
 use crate::error::{STATUS_HUSK, say};
 use crate::network::NetworkOptions;
 
@@ -42,6 +44,8 @@ pub(crate) enum EngineChoice {
     Kvm,
     /// A sandboxed process, no privilege needed
     Paravirt,
+    /// Every instruction interpreted, anywhere
+    Emulate,
 }
 
 /// What `husk run` takes.
@@ -70,6 +74,10 @@ pub(crate) struct RunOptions {
     pub(crate) volume: Vec<Volume>,
     #[command(flatten)]
     pub(crate) network: NetworkOptions,
+    #[command(flatten)]
+    pub(crate) debug: DebugOptions,
+    #[command(flatten)]
+    pub(crate) determinism: DeterminismOptions,
     /// Show the program's system calls on stderr, in strace's format
     #[arg(long)]
     pub(crate) trace: bool,
@@ -89,10 +97,12 @@ pub(crate) struct RunOptions {
 /// Which engine runs an operating system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BootEngine {
-    /// The first that is fast
+    /// The first that is fast, otherwise the one that interprets
     Auto,
     /// The processor's hardware virtualization, by /dev/kvm
     Kvm,
+    /// Every instruction interpreted, anywhere
+    Emulate,
 }
 
 /// What `husk boot` takes.
@@ -104,9 +114,9 @@ pub(crate) struct BootOptions {
     /// Kernel: a Linux bzImage, an ELF file with a PVH note, or one with a Multiboot header
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: PathBuf,
-    /// Initial RAM disk
+    /// Initial RAM disk; may be given several times for a kernel that takes modules, as Xen does
     #[arg(long, value_name = "FILE")]
-    pub(crate) initrd: Option<PathBuf>,
+    pub(crate) initrd: Vec<PathBuf>,
     /// The kernel's command line, and nothing else: say console=ttyS0 to see Linux
     #[arg(
         long,
@@ -138,6 +148,16 @@ pub(crate) struct BootOptions {
     pub(crate) volume: Vec<TaggedVolume>,
     #[command(flatten)]
     pub(crate) network: NetworkOptions,
+    #[command(flatten)]
+    pub(crate) debug: DebugOptions,
+    #[command(flatten)]
+    pub(crate) determinism: DeterminismOptions,
+    /// Write measurements as JSON at the end, to stderr or a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub(crate) stats: Option<PathBuf>,
+    /// The socket of --gdb: husk's own, for the process of one life
+    #[arg(long, hide = true)]
+    pub(crate) gdb_socket: Option<i32>,
 }
 
 /// An image as a disk.

@@ -6,28 +6,37 @@ mod ending;
 mod files;
 mod input;
 mod lives;
+mod measured;
 mod terminal;
 mod vcpus;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boot::{Acpi, Range};
-use engine_contract::{Engine, Machine, Resources};
-use machine_board::{Board, BoardError, Config, Ending, Ends, HostClock, Parts, SerialInput};
+use engine_contract::{Engine, Machine, Resources, Vcpu};
+use machine_board::{
+    Board, BoardError, Clock, Config, Ending, Ends, HostClock, Parts, SerialInput, VirtualClock,
+    Work,
+};
+use machine_debugger::Debugger;
 use machine_memory::GuestMemory;
 use rustix::thread::CapabilitySet;
 
 use crate::arguments::{BootEngine, BootOptions};
-use crate::confine::{self, Extent};
-use crate::error::Failure;
+use crate::confine::{self, Extent, Held};
+use crate::debug::{self, Listener};
+use crate::determinism;
+use crate::error::{Failure, STATUS_KILLED};
 use crate::{choice, limits, run, signals};
 use console::Console;
 use devices::Devices;
 use files::Files;
+use measured::Measured;
 use terminal::Terminal;
+use vcpus::World;
 
 impl From<BoardError> for Failure {
     fn from(error: BoardError) -> Self {
@@ -40,8 +49,8 @@ pub(crate) fn boot(options: &BootOptions) -> Result<u8, Failure> {
     run::check_memory(options.memory)?;
     limits::raise_size(options.memory, options.memory)?;
     match options.told {
-        None if options.no_reboot => one_life(options, None),
-        None => lives::all(),
+        None if options.no_reboot && options.debug.gdb.is_none() => one_life(options, None),
+        None => lives::all(options),
         Some(descriptor) => {
             lives::end_with_parent()?;
             one_life(options, Some(lives::open(descriptor)?))
@@ -52,11 +61,15 @@ pub(crate) fn boot(options: &BootOptions) -> Result<u8, Failure> {
 /// From power-on to the first end of whatever kind. Whoever is `told` of a reset starts the next.
 fn one_life(options: &BootOptions, told: Option<File>) -> Result<u8, Failure> {
     host::allocator::one_arena();
+    // While it is waited for, signals end husk as they end any program.
+    let (stdin, input) = input_of(options)?;
     let held = signals::hold(&signals::ENDING);
     limits::raise_files();
     let files = Files::open(options)?;
     let devices = Devices::open(options)?;
-    let engine = engine(options.engine)?;
+    let measured = Measured::open(options)?;
+    let engine = engine(options);
+    options.debug.check(engine.as_ref())?;
     let creation = engine.create(Resources {
         memory: options.memory,
         vcpus: options.cpus,
@@ -65,23 +78,30 @@ fn one_life(options: &BootOptions, told: Option<File>) -> Result<u8, Failure> {
     let extent = extent(options);
     confine::drop_privileges(kept(extent))?;
     let mut machine = creation.finish()?;
+    machine.report_to(crate::error::reporter());
     let ends = Arc::new(Ends::new());
     let console = Console::start(run::stream(1)?)?;
-    let mut board = board(options, machine.as_ref(), &ends, &console)?;
+    let parts = parts(machine.as_ref(), &ends, &console, input)?;
+    let mut board = board(options, machine.as_ref(), parts)?;
     let disks = devices.plug(&mut board, machine.memory())?;
     let acpi = write_tables(&board, machine.memory())?;
     let start = files.load(machine.memory(), acpi)?;
     let mut vcpus = vcpus::take(machine.as_mut(), options.cpus, &ends)?;
     vcpus::prepare(&mut vcpus, &start)?;
+    let debugger = debugger(options, machine.memory(), &mut vcpus, &ends)?;
     let board = board.start()?;
-    let stdin = run::stream(0)?;
     let terminal = stdin.as_ref().and_then(Terminal::raw);
     if let Some(stdin) = stdin {
         read_input(stdin, terminal.is_some(), board.serial_input(), &ends)?;
     }
     end_by_signals(held, &ends)?;
-    confine::close_for_systems(extent, options.network.reach())?;
-    let ending = vcpus::run(vcpus, Arc::new(board), &ends);
+    let held = Held::by(debugger.as_ref());
+    confine::close_for_systems(engine.as_ref(), extent, options.network.reach(), held)?;
+    let world = World {
+        board: Arc::new(board),
+        debugger: debugger.clone(),
+    };
+    let (ending, vcpus) = vcpus::run(vcpus, &world, &ends);
     // Whoever ended it from outside does not wait for a reader of its output.
     console.finish(!matches!(ending, Ending::Stopped(_)));
     drop(terminal);
@@ -89,42 +109,107 @@ fn one_life(options: &BootOptions, told: Option<File>) -> Result<u8, Failure> {
     if let (Ending::Reset, Some(told)) = (&ending, &told) {
         lives::tell(told);
     }
-    ending::status(&ending)
+    let status = ending::status(&ending);
+    if let Some(debugger) = debugger {
+        debugger.finish(
+            status
+                .as_ref()
+                .map_or_else(|failure| failure.status, |status| *status),
+        );
+    }
+    measured.write(machine.as_ref(), vcpus, &status)?;
+    status
+}
+
+/// Standard input, to be read while the machine runs, or all of it.
+fn input_of(options: &BootOptions) -> Result<(Option<OwnedFd>, Vec<u8>), Failure> {
+    let stdin = run::stream(0)?;
+    match options.determinism.seed() {
+        Some(_) => {
+            signals::let_through(&signals::ENDING);
+            Ok((None, determinism::whole_input(stdin)?))
+        }
+        None => Ok((stdin, Vec::new())),
+    }
+}
+
+/// Lets a debugger hold the machine and traces it, if that is wanted.
+fn debugger(
+    options: &BootOptions,
+    memory: &GuestMemory,
+    vcpus: &mut [Box<dyn Vcpu>],
+    ends: &Arc<Ends>,
+) -> Result<Option<Arc<Debugger>>, Failure> {
+    options.debug.trace(vcpus);
+    let (Some(place), Some(socket)) = (&options.debug.gdb, options.gdb_socket) else {
+        return Ok(None);
+    };
+    let listener = Listener::inherited(socket, place)?;
+    let own = Arc::clone(ends);
+    let kill = move || own.note(Ending::Stopped(STATUS_KILLED));
+    let debugger = debug::start(&listener, memory, vcpus, kill)?;
+    ends.kick_too(Arc::clone(&debugger) as _);
+    Ok(Some(debugger))
 }
 
 /// The engine that was asked for; `auto` wants one that is fast.
-fn engine(choice: BootEngine) -> Result<Box<dyn Engine>, Failure> {
-    match choice {
-        BootEngine::Kvm => Ok(Box::new(engine_kvm::Kvm)),
+fn engine(options: &BootOptions) -> Box<dyn Engine> {
+    if let Some(engine) = options.determinism.engine() {
+        return engine;
+    }
+    match options.engine {
+        BootEngine::Kvm => Box::new(engine_kvm::Kvm),
+        BootEngine::Emulate => Box::new(engine_emulate::Emulate),
+        BootEngine::Auto if options.debug.trace_instructions.is_some() => {
+            Box::new(engine_emulate::Emulate)
+        }
         BootEngine::Auto => choice::for_systems(),
     }
 }
 
-fn board(
-    options: &BootOptions,
+/// What the board is given; `input` is what its serial port receives by itself.
+fn parts(
     machine: &dyn Machine,
     ends: &Arc<Ends>,
     console: &Console,
-) -> Result<Board, Failure> {
+    input: Vec<u8>,
+) -> Result<Parts, Failure> {
     let controller = machine.interrupt_controller().ok_or_else(|| {
         let why = "the engine has no interrupt controllers";
         Failure::new("the machine cannot be put together", why, "use another")
     })?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let clock: Arc<dyn Clock> = match machine.virtual_time() {
+        Some(time) => Arc::new(VirtualClock(time)),
+        None => Arc::new(HostClock::start()),
+    };
+    Ok(Parts {
+        controller,
+        clock,
+        console: console.output(),
+        input,
+        ends: Arc::clone(ends),
+    })
+}
+
+fn board(options: &BootOptions, machine: &dyn Machine, parts: Parts) -> Result<Board, Failure> {
+    let (since, work) = match machine.virtual_time() {
+        Some(time) => (Duration::from_nanos(time.beginning()), Work::AtOnce),
+        // A host whose clock stands before 1970 has none worth telling.
+        None => (
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+            Work::OnThreads,
+        ),
+    };
     let regions = machine.memory().regions().iter();
     let config = Config {
         cpus: options.cpus,
         memory: regions
             .map(|region| (region.guest, region.length))
             .collect(),
-        // A host whose clock stands before 1970 has none worth telling.
-        unix_seconds: since.map_or(0, |since| since.as_secs()),
-    };
-    let parts = Parts {
-        controller,
-        clock: Arc::new(HostClock::start()),
-        console: console.output(),
-        ends: Arc::clone(ends),
+        unix_seconds: since.as_secs(),
+        work,
     };
     Ok(Board::new(config, parts)?)
 }

@@ -1,6 +1,7 @@
 //! Which engine runs a machine.
 //!
-//! `auto` takes KVM where running code in it was fast, otherwise the paravirt engine. Finding
+//! `auto` takes KVM where running code in it was fast, otherwise the paravirt engine, or for operating systems the
+//! one that interprets. Finding
 //! that out takes milliseconds, or a fifth of a second with a KVM that interprets, so the answer
 //! is kept until the host starts anew, in a file that only its owner can have written.
 
@@ -10,11 +11,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use engine_contract::Engine;
+use engine_emulate::Emulate;
 use engine_kvm::Kvm;
 use engine_paravirt::Paravirt;
 
 use crate::arguments::EngineChoice;
-use crate::error::Failure;
+use crate::debug::DebugOptions;
+use crate::error::{Failure, say};
 
 /// The device whose KVM is meant.
 const DEVICE: &str = "/dev/kvm";
@@ -26,29 +29,40 @@ pub(crate) fn engine(choice: EngineChoice) -> Box<dyn Engine> {
     match choice {
         EngineChoice::Kvm => Box::new(Kvm),
         EngineChoice::Paravirt => Box::new(Paravirt),
+        EngineChoice::Emulate => Box::new(Emulate),
         EngineChoice::Auto if kvm_is_fast() => Box::new(Kvm),
         EngineChoice::Auto => Box::new(Paravirt),
     }
 }
 
-/// The first engine that runs any operating system fast.
-///
-/// # Errors
-/// When there is none, with the reason.
-pub(crate) fn for_systems() -> Result<Box<dyn Engine>, Failure> {
+/// As [`engine`], but `auto` is one that lets a machine be debugged, or sees single instructions.
+pub(crate) fn debuggable(choice: EngineChoice, options: &DebugOptions) -> Box<dyn Engine> {
+    match choice {
+        EngineChoice::Auto if options.trace_instructions.is_some() => Box::new(Emulate),
+        EngineChoice::Auto if kvm_is_fast() => Box::new(Kvm),
+        EngineChoice::Auto => Box::new(Emulate),
+        named => engine(named),
+    }
+}
+
+/// The first engine that runs any operating system fast; where there is none, the one that interprets every
+/// instruction, about which a line is said.
+pub(crate) fn for_systems() -> Box<dyn Engine> {
     if kvm_is_fast() {
-        return Ok(Box::new(Kvm));
+        return Box::new(Kvm);
     }
     // The answer was kept without its reason.
     let Some(reason) = Kvm.probe().refusal else {
-        return Ok(Box::new(Kvm));
+        return Box::new(Kvm);
     };
     let remedy = match std::fs::exists(DEVICE) {
-        Ok(true) => "`--engine kvm` tries it anyway",
-        _ => "use a host with hardware virtualization",
+        Ok(true) => "`--engine kvm` tries it anyway, `--engine emulate` says nothing",
+        _ => "a host with hardware virtualization is fast, `--engine emulate` says nothing",
     };
-    let what = "no engine here runs operating systems fast";
-    Err(Failure::new(what, format_args!("kvm: {reason}"), remedy))
+    let what = "every instruction of this operating system is interpreted";
+    let why = format_args!("kvm: {reason}");
+    say(&Failure::new(what, why, remedy).to_string());
+    Box::new(Emulate)
 }
 
 fn kvm_is_fast() -> bool {

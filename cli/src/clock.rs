@@ -8,9 +8,10 @@
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
+use engine_contract::VirtualTime;
 use guest_abi::layout;
 use guest_abi::vcpu::ClockPage;
-use host::cpu::{tsc, tsc_frequency};
+use host::cpu::{tsc, tsc_frequency_or_measured};
 use machine_memory::{GuestMemory, MemoryError, Page};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -65,22 +66,11 @@ fn now() -> Moment {
     }
 }
 
-/// The frequency, measured if the host does not say: over 20 ms, good to some 10 parts
-/// per million, which the corrections then take care of.
-fn frequency() -> u64 {
-    tsc_frequency().unwrap_or_else(|| {
-        let start = now();
-        std::thread::sleep(Duration::from_millis(20));
-        let end = now();
-        let ticks = u128::from(end.tsc - start.tsc) * NANOS_PER_SECOND;
-        (ticks / u128::from((end.monotonic - start.monotonic).max(1))) as u64
-    })
-}
-
 impl Clock {
     /// Fills in the page.
     pub(crate) fn new(memory: &GuestMemory) -> Result<Self, MemoryError> {
-        let nominal = ((NANOS_PER_SECOND << 32) / u128::from(frequency().max(1))) as u64;
+        let nominal =
+            ((NANOS_PER_SECOND << 32) / u128::from(tsc_frequency_or_measured().max(1))) as u64;
         let clock = Self {
             page: memory.page(layout::CLOCK_PAGE)?,
             nominal,
@@ -89,6 +79,19 @@ impl Clock {
         clock.set(&moment, moment.monotonic, nominal);
         clock.page.usable.store(1, Ordering::Release);
         Ok(clock)
+    }
+
+    /// Fills in the page of a machine whose counter counts nanoseconds of its own time, from zero. There is nothing to keep.
+    pub(crate) fn set_virtual(
+        memory: &GuestMemory,
+        time: &dyn VirtualTime,
+    ) -> Result<(), MemoryError> {
+        let page = memory.page::<ClockPage>(layout::CLOCK_PAGE)?;
+        page.multiplier.store(1 << 32, Ordering::Relaxed);
+        page.realtime_offset
+            .store(time.beginning(), Ordering::Relaxed);
+        page.usable.store(1, Ordering::Release);
+        Ok(())
     }
 
     fn set(&self, moment: &Moment, monotonic: u64, multiplier: u64) {

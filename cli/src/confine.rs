@@ -7,7 +7,8 @@
 //! traced, nothing mounted, and no socket opened unless the machine's network is made of them. The lists are documented in
 //! `docs/isolation.md`.
 
-use engine_contract::Platform;
+use engine_contract::Engine;
+use engine_kvm::Kvm;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::error::Failure;
@@ -208,6 +209,21 @@ const KVM_IOCTLS: &[u32] = &[
     0xc018_ae85,
 ];
 
+/// What a debugger takes: to come, and for KVM to stop a guest and change its registers.
+const DEBUGGER: &[i64] = &[libc::SYS_accept4];
+const KVM_DEBUGGING_IOCTLS: &[u32] = &[
+    0x4048_ae9b,
+    0x4090_ae82,
+    0x4138_ae84,
+    0x4140_aecd,
+    0x4008_ae89,
+    0x5000_aea5,
+    0x4188_aea7,
+    0x4080_aea2,
+    0x4040_aea0,
+    0x4004_ae99,
+];
+
 /// What a network takes: plain calls, others, requests.
 type Taken = (&'static [i64], &'static [(i64, Check)], &'static [u32]);
 
@@ -248,31 +264,69 @@ pub(crate) fn drop_privileges(kept: CapabilitySet) -> Result<(), Failure> {
     rustix::thread::set_capabilities(None, sets).map_err(fail)
 }
 
+/// What an engine asks of the host's devices.
+fn of_engine(engine: &dyn Engine, held: Held) -> Vec<u32> {
+    match (engine.name() == Kvm.name(), held) {
+        (true, Held::ByDebugger) => [KVM_IOCTLS, KVM_DEBUGGING_IOCTLS].concat(),
+        (true, Held::ByNobody) => KVM_IOCTLS.to_vec(),
+        (false, _) => Vec::new(),
+    }
+}
+
+/// Whether a debugger may hold the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    ByNobody,
+    ByDebugger,
+}
+
+impl Held {
+    /// By this debugger, if there is one.
+    pub(crate) const fn by<T>(debugger: Option<&T>) -> Self {
+        match debugger {
+            Some(_) => Self::ByDebugger,
+            None => Self::ByNobody,
+        }
+    }
+
+    const fn calls(self) -> &'static [i64] {
+        match self {
+            Self::ByNobody => &[],
+            Self::ByDebugger => DEBUGGER,
+        }
+    }
+}
+
 /// Closes the filter over every thread. Other calls answer `EPERM`.
-pub(crate) fn close(platform: Platform, reach: Reach) -> Result<(), Failure> {
-    let kvm = match platform {
-        Platform::Cell => &[],
-        Platform::Bare => KVM_IOCTLS,
-    };
+pub(crate) fn close(engine: &dyn Engine, reach: Reach, held: Held) -> Result<(), Failure> {
     let (plain, special, requests) = network(reach);
-    let ioctls = [IOCTLS, kvm, requests].concat();
+    let ioctls = [IOCTLS, &of_engine(engine, held), requests].concat();
     install(
-        &[FILES, OPEN_FILES, OWN, CELL, plain],
+        &[FILES, OPEN_FILES, OWN, CELL, plain, held.calls()],
         special.to_vec(),
         ioctls,
     )
 }
 
 /// As [`close`], for a monitor of an operating system.
-pub(crate) fn close_for_systems(extent: Extent, reach: Reach) -> Result<(), Failure> {
+pub(crate) fn close_for_systems(
+    engine: &dyn Engine,
+    extent: Extent,
+    reach: Reach,
+    held: Held,
+) -> Result<(), Failure> {
     let files = match extent {
         Extent::Devices => &[],
         Extent::DevicesAndFiles => FILES,
     };
     let (plain, special, requests) = network(reach);
     let special = [STARTING_THREADS, special].concat();
-    let ioctls = [IOCTLS, KVM_IOCTLS, requests].concat();
-    install(&[files, OPEN_FILES, OWN, plain], special, ioctls)
+    let ioctls = [IOCTLS, &of_engine(engine, held), requests].concat();
+    install(
+        &[files, OPEN_FILES, OWN, plain, held.calls()],
+        special,
+        ioctls,
+    )
 }
 
 fn install(plain: &[&[i64]], special: Vec<(i64, Check)>, ioctls: Vec<u32>) -> Result<(), Failure> {

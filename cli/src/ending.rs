@@ -6,10 +6,10 @@ use engine_contract::Stop;
 use guest_abi::report::{self, ReportPage, TEXT_MAX};
 use rustix::io::Errno;
 
-use crate::error::{Failure, STATUS_HUSK, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, say};
+use crate::error::{
+    Failure, STATUS_HUSK, STATUS_KILLED, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, say,
+};
 
-/// What a shell says of a program killed for want of memory: 128 + `SIGKILL`.
-const STATUS_KILLED: u8 = 128 + 9;
 /// Signals that mean a fault of the program: worth a word, since nobody else says it.
 const FAULTS: [u32; 6] = [4, 5, 7, 8, 11, 31];
 
@@ -61,6 +61,11 @@ pub(crate) fn status(
             "the machine's kernel failed",
             report.text,
             "this is a fault of Husk; please report it",
+        )),
+        _ if stop == Stop::Halted => Err(Failure::new(
+            program,
+            "it waits for what cannot come any more",
+            "with --deterministic all input is standard input and files",
         )),
         _ => Err(died(stop)),
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use engine_contract::{Engine, Probe};
+use engine_emulate::Emulate;
 use engine_kvm::Kvm;
 use engine_paravirt::Paravirt;
 
@@ -17,6 +18,7 @@ pub(crate) fn engines() -> Result<u8, Failure> {
     let usable = paravirt.refusal.is_none();
     show(&mut text, Paravirt.name(), &paravirt);
     show(&mut text, Kvm.name(), &Kvm.probe());
+    show(&mut text, Emulate.name(), &Emulate.probe());
     let written = std::io::stdout().write_all(text.as_bytes());
     written
         .map_err(|error| Failure::new("standard output", error, "it must take what is written"))?;

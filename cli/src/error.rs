@@ -13,6 +13,8 @@ use std::process::ExitCode;
 pub(crate) const STATUS_RESET: u8 = 123;
 /// An operating system ended in a triple fault.
 pub(crate) const STATUS_TRIPLE_FAULT: u8 = 124;
+/// What a shell says of a program that was killed: 128 + `SIGKILL`.
+pub(crate) const STATUS_KILLED: u8 = 128 + 9;
 /// Husk's own error.
 pub(crate) const STATUS_HUSK: u8 = 125;
 /// The program cannot be executed.
@@ -23,6 +25,11 @@ pub(crate) const STATUS_NOT_FOUND: u8 = 127;
 /// Writes a line to stderr; a stderr that takes nothing must not change the status.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Says what an engine has to say of its guest.
+pub(crate) fn reporter() -> engine_contract::Reporter {
+    std::sync::Arc::new(|sentence| say(&format!("husk: {sentence}")))
 }
 
 /// One sentence, one status.

@@ -8,6 +8,8 @@ mod boot;
 mod choice;
 mod clock;
 mod confine;
+mod debug;
+mod determinism;
 mod ending;
 mod engines;
 mod error;
@@ -28,10 +30,13 @@ use crate::arguments::{Arguments, Verb};
 fn main() -> ExitCode {
     let started = host::cpu::tsc();
     limits::outlive_sizes();
-    let arguments = match Arguments::try_parse() {
+    let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return arguments::refuse(&error),
     };
+    if let Err(error) = determinism::settle(&mut arguments) {
+        return error.report();
+    }
     let result = match &arguments.verb {
         Verb::Run(options) => run::run(options, started),
         Verb::Boot(options) => boot::boot(options),

@@ -18,9 +18,10 @@ use crate::error::Failure;
 /// What a machine is told of its network.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NetworkOptions {
-    /// The machine's network: through sockets of husk, none, or a tap interface of this host
-    #[arg(long, value_name = "user|none|tap=NAME[,...]", default_value = "user")]
-    pub(crate) net: Net,
+    /// The machine's network: through sockets of husk, none, or a tap interface of this host (default: user, with
+    /// --deterministic none)
+    #[arg(long, value_name = "user|none|tap=NAME[,...]")]
+    pub(crate) net: Option<Net>,
     /// Let this host's port lead to the machine's (IPv6 addresses in brackets)
     #[arg(long, short, value_name = "[ADDR:]PORT:PORT[/udp]")]
     pub(crate) publish: Vec<Publish>,
@@ -168,9 +169,17 @@ pub(crate) enum Reach {
 }
 
 impl NetworkOptions {
+    /// Which network.
+    pub(crate) const fn net(&self) -> &Net {
+        match &self.net {
+            Some(net) => net,
+            None => &Net::User,
+        }
+    }
+
     /// What the monitor's confinement has to leave.
     pub(crate) const fn reach(&self) -> Reach {
-        match self.net {
+        match self.net() {
             Net::None => Reach::Nothing,
             Net::Tap(..) => Reach::Frames,
             Net::User => Reach::Sockets,
@@ -181,7 +190,7 @@ impl NetworkOptions {
     /// can use.
     pub(crate) fn open(&self, queues: usize) -> Result<Option<Arc<dyn Network>>, Failure> {
         self.check()?;
-        match &self.net {
+        match self.net() {
             Net::None => Ok(None),
             Net::User => self.open_user().map(Some),
             Net::Tap(name, _) => {
@@ -198,7 +207,7 @@ impl NetworkOptions {
             ("--allow-net", !self.allow_net.is_empty()),
         ];
         match given.into_iter().find(|(_, given)| *given) {
-            Some((option, _)) if self.net != Net::User => {
+            Some((option, _)) if *self.net() != Net::User => {
                 let why = "it goes with --net user only";
                 let remedy = "leave it out, or leave out --net";
                 Err(Failure::new(option, why, remedy))
@@ -331,7 +340,7 @@ mod tests {
     #[test]
     fn what_is_only_for_sockets_is_refused_elsewhere() {
         let options = NetworkOptions {
-            net: Net::None,
+            net: Some(Net::None),
             publish: vec!["80:80".parse().unwrap()],
             allow_net: Vec::new(),
             mac: Mac(GUEST_MAC),
@@ -343,7 +352,7 @@ mod tests {
     fn an_interface_that_is_not_there_is_said() {
         for name in ["no-such-tap", "lo", "../x"] {
             let options = NetworkOptions {
-                net: Net::Tap(name.to_owned(), Place::default()),
+                net: Some(Net::Tap(name.to_owned(), Place::default())),
                 publish: Vec::new(),
                 allow_net: Vec::new(),
                 mac: Mac(GUEST_MAC),

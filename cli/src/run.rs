@@ -1,6 +1,8 @@
 //! `husk run`: a program of this host in a machine of its own.
 
 mod configuration;
+mod held;
+mod served;
 mod services;
 mod vcpus;
 mod world;
@@ -9,22 +11,28 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use boot::{BootError, Facts};
-use engine_contract::{EngineError, Machine, Platform, Resources, Stop};
+use engine_contract::{Engine, EngineError, Machine, Platform, Resources, Vcpu};
 use guest_abi::boot::{RAM_RANGES_MAX, RamRange};
 use guest_abi::layout;
 use guest_abi::report::ReportPage;
+use machine_bus::SignalLine;
+use machine_entropy::{Consumer, Source};
 use machine_memory::{GuestMemory, MemoryError};
 
 use crate::arguments::RunOptions;
 use crate::clock::Clock;
+use crate::debug::Listener;
+use crate::determinism::Fingerprint;
 use crate::error::{Failure, say};
 use crate::image::Image;
 use crate::stats::{self, Measured};
 use crate::{choice, confine, ending, limits, signals};
 use configuration::configuration;
-use services::{Threads, services};
+use held::Held;
+use served::{AtOnce, WakingLine};
+use services::{Servers, Service, services};
 pub(crate) use services::{start_thread, stream};
-use vcpus::Vcpus;
+use vcpus::{End, Vcpus};
 use world::Ports;
 
 /// Least memory a machine can have.
@@ -66,7 +74,8 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     // The program's limits are its own affair from here on.
     limits::raise_files();
     limits::raise_size(layout::RAM_SPAN, options.memory)?;
-    let engine = choice::engine(options.engine);
+    let engine = engine(options)?;
+    let listener = options.debug.gdb.as_ref().map(Listener::open).transpose()?;
     let platform = engine.platform();
     let image = engine.maps_image().then(Image::open).transpose()?;
     let creation = engine.create(Resources {
@@ -80,6 +89,7 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
     let facts = facts(options, started, network.is_some())?;
     confine::drop_privileges(confine::SERVING_FILES)?;
     let mut machine = creation.finish()?;
+    machine.report_to(crate::error::reporter());
     let offset = image.map(|image| image.offset);
     let facts = with_memory(facts, platform, machine.memory());
     let entry = boot::load(machine.memory(), boot::KERNEL, offset, &config, &facts)?;
@@ -88,42 +98,73 @@ pub(crate) fn run(options: &RunOptions, started: u64) -> Result<u8, Failure> {
         vcpus.set_start(machine.as_ref(), entry)?;
     }
     let line = machine.signals()?;
-    let clock = Clock::new(machine.memory())?;
-    let ports = Arc::new(Ports::new(machine.doorbells()?, vcpus.kicks()));
-    let threads = Threads {
+    start_clock(machine.as_ref())?;
+    let mut servers = Servers {
         machine: machine.as_ref(),
+        at_once: at_once(machine.as_ref())?,
     };
+    let interrupter = services.iter().find_map(Service::interrupter);
     for (number, service) in (CONSOLE..).zip(services) {
-        threads.device(number, service)?;
+        servers.device(number, service)?;
     }
     if let Some(network) = network.clone() {
-        threads.network(network_number(options), options.network.mac, network)?;
+        servers.network(network_number(options), options.network.mac, network)?;
     }
-    threads.start("signals", move || signals::forward(&held, &line))?;
-    threads.start("clock", move || clock.keep())?;
+    let (bells, line) = match (servers.at_once, interrupter) {
+        (Some(at_once), Some(interrupter)) => {
+            let line: Arc<dyn SignalLine> = Arc::new(WakingLine { line, interrupter });
+            (Arc::new(at_once) as _, line)
+        }
+        _ => (machine.doorbells()?, line),
+    };
+    let ports = Arc::new(Ports::new(bells, vcpus.kicks()));
+    options.debug.trace(vcpus.all());
+    let start = |listener| Held::start(listener, machine.memory(), &mut vcpus, &ports, &line);
+    let holder = listener.as_ref().map(start).transpose()?;
+    let line = holder.as_ref().map_or(line, Held::line);
+    start_thread("signals", move || signals::forward(&held, &line))?;
     let vcpus = vcpus.start(&ports)?;
-    confine::close(platform, options.network.reach())?;
+    confine::close(
+        engine.as_ref(),
+        options.network.reach(),
+        confine::Held::by(holder.as_ref()),
+    )?;
     warn_of_missing_layers(machine.as_ref())?;
     let released = host::cpu::tsc();
-    let (stop, exits) = vcpus.run(&ports)?;
+    let end = vcpus.run(&ports)?;
     let ended = host::cpu::tsc();
     let times = [started, released, ended];
     let outcome = Outcome {
-        stop,
+        end,
         times,
-        exits,
         engine: engine.name(),
         network: network.map_or(Vec::new(), |network| network.counts()),
     };
-    finish(options, machine.as_ref(), outcome)
+    let result = finish(options, machine.as_ref(), outcome);
+    match holder {
+        Some(holder) => holder.finish(result),
+        None => result,
+    }
+}
+
+/// The engine that runs the machine.
+fn engine(options: &RunOptions) -> Result<Box<dyn Engine>, Failure> {
+    if let Some(engine) = options.determinism.engine() {
+        return Ok(engine);
+    }
+    if !options.debug.is_wanted() {
+        return Ok(choice::engine(options.engine));
+    }
+    let engine = choice::debuggable(options.engine, &options.debug);
+    options.debug.check(engine.as_ref())?;
+    Ok(engine)
 }
 
 /// How a run went.
 struct Outcome {
-    stop: Stop,
+    end: End,
     /// Time-stamp counter: the monitor's start, the machine's, its end.
     times: [u64; 3],
-    exits: Vec<(String, u64)>,
     engine: &'static str,
     network: Vec<(&'static str, u64)>,
 }
@@ -176,11 +217,12 @@ fn finish(options: &RunOptions, machine: &dyn Machine, outcome: Outcome) -> Resu
         .command
         .first()
         .map_or(String::new(), |name| name.display().to_string());
-    let result = ending::status(&page, outcome.stop, &program, options.memory);
+    let End { stop, exits, vcpus } = outcome.end;
+    let result = ending::status(&page, stop, &program, options.memory);
     if let Some(to) = &options.stats {
         let measured = Measured {
             engine: outcome.engine,
-            exits: outcome.exits,
+            exits,
             network: outcome.network,
             started,
             released,
@@ -195,10 +237,46 @@ fn finish(options: &RunOptions, machine: &dyn Machine, outcome: Outcome) -> Resu
             exit_status: result
                 .as_ref()
                 .map_or_else(|failure| failure.status, |status| *status),
+            fingerprint: fingerprint(options, machine, vcpus)?,
         };
         stats::write(to, &page, &measured)?;
     }
     result
+}
+
+/// What the machine has come to, if that is the same in every run.
+fn fingerprint(
+    options: &RunOptions,
+    machine: &dyn Machine,
+    vcpus: Vec<Box<dyn Vcpu>>,
+) -> Result<Option<Fingerprint>, Failure> {
+    let seed = options.determinism.seed();
+    let (Some(seed), Some(time)) = (seed, machine.virtual_time()) else {
+        return Ok(None);
+    };
+    Ok(Some(Fingerprint::take(
+        seed,
+        time.as_ref(),
+        machine.memory(),
+        vcpus,
+    )?))
+}
+
+/// Tells the machine the time, and goes on doing so where it is the host's.
+fn start_clock(machine: &dyn Machine) -> Result<(), Failure> {
+    if let Some(time) = machine.virtual_time() {
+        return Ok(Clock::set_virtual(machine.memory(), time.as_ref())?);
+    }
+    let clock = Clock::new(machine.memory())?;
+    start_thread("clock", move || clock.keep())
+}
+
+/// Where devices work at once: for a machine whose time is its own, they have none.
+fn at_once(machine: &dyn Machine) -> Result<Option<AtOnce>, Failure> {
+    if machine.virtual_time().is_none() {
+        return Ok(None);
+    }
+    Ok(Some(AtOnce::new(machine.doorbells()?)))
 }
 
 /// An option that nobody knows looks like a program to the parser.
@@ -257,15 +335,7 @@ fn reports_free_pages() -> bool {
 }
 
 fn facts(options: &RunOptions, started: u64, has_network: bool) -> Result<Facts, Failure> {
-    let mut entropy = [0; 64];
-    let filled = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
-    if filled != Ok(entropy.len()) {
-        return Err(Failure::new(
-            "random numbers",
-            "this host has none to give",
-            "",
-        ));
-    }
+    let is_deterministic = options.determinism.seed().is_some();
     let (hwcap, hwcap2) = rustix::param::linux_hwcap();
     Ok(Facts {
         vcpus: options.cpus,
@@ -273,10 +343,25 @@ fn facts(options: &RunOptions, started: u64, has_network: bool) -> Result<Facts,
         ram: [RamRange::default(); RAM_RANGES_MAX],
         span: 0,
         devices: network_number(options) + u32::from(has_network),
-        started_tsc: started,
-        entropy,
+        started_tsc: if is_deterministic { 0 } else { started },
+        entropy: entropy(options.determinism.seed())?,
         hwcap: (hwcap as u64, hwcap2 as u64),
         signal_stack_min: rustix::param::linux_minsigstksz() as u64,
-        large_pages_are_dear: reports_free_pages(),
+        large_pages_are_dear: !is_deterministic && reports_free_pages(),
     })
+}
+
+/// What the kernel's random numbers follow from.
+fn entropy(seed: Option<u64>) -> Result<[u8; 64], Failure> {
+    let mut entropy = [0; 64];
+    if let Some(seed) = seed {
+        Source::new(seed, Consumer::Kernel).fill(&mut entropy);
+        return Ok(entropy);
+    }
+    let filled = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
+    if filled == Ok(entropy.len()) {
+        return Ok(entropy);
+    }
+    let why = "this host has none to give";
+    Err(Failure::new("random numbers", why, ""))
 }

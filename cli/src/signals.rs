@@ -37,6 +37,13 @@ pub(crate) fn hold(signals: &[Signal]) -> SigSet {
     set
 }
 
+/// Lets these signals through that whoever started us held back.
+pub(crate) fn let_through(signals: &[Signal]) {
+    let set: SigSet = signals.iter().copied().collect();
+    // As above.
+    let _ = set.thread_unblock();
+}
+
 /// Waits for one of them; its number.
 pub(crate) fn wait(set: &SigSet) -> u8 {
     loop {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use guest_abi::report::ReportPage;
 use serde_json::json;
 
+use crate::determinism::Fingerprint;
 use crate::error::Failure;
 
 /// What the monitor knows beside the report page.
@@ -20,6 +21,8 @@ pub(crate) struct Measured {
     pub(crate) exit_status: u8,
     /// The engine's counters.
     pub(crate) exits: Vec<(String, u64)>,
+    /// What it has come to, if that is the same in every run.
+    pub(crate) fingerprint: Option<Fingerprint>,
     /// The network's counters.
     pub(crate) network: Vec<(&'static str, u64)>,
 }
@@ -35,7 +38,11 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
     let now = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000;
     let main = micros(host::cpu::tsc()).map(|since| now.saturating_sub(since));
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let first = count(&page.first_instruction_tsc);
+    // A machine with a time of its own cannot say by the host's when that was.
+    let first = match measured.fingerprint {
+        Some(_) => 0,
+        None => count(&page.first_instruction_tsc),
+    };
     let exits = object(
         measured
             .exits
@@ -67,6 +74,7 @@ pub(crate) fn write(to: &Path, page: &ReportPage, measured: &Measured) -> Result
         "missing_layers": measured.missing,
         "exits": exits,
         "network": network,
+        "deterministic": measured.fingerprint.as_ref().map(Fingerprint::to_json),
     });
     let text = format!("{value:#}\n");
     if to == Path::new("-") {

@@ -1,6 +1,7 @@
 //! The processor's own clock.
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// The time-stamp counter.
 #[must_use]
@@ -19,6 +20,17 @@ pub fn tsc() -> u64 {
 pub fn tsc_frequency() -> Option<u64> {
     static FREQUENCY: OnceLock<Option<u64>> = OnceLock::new();
     *FREQUENCY.get_or_init(read_frequency)
+}
+
+/// The same; measured over 20 ms if the host does not say, good to some 10 parts per million.
+#[must_use]
+pub fn tsc_frequency_or_measured() -> u64 {
+    tsc_frequency().unwrap_or_else(|| {
+        let (start, before) = (Instant::now(), tsc());
+        std::thread::sleep(Duration::from_millis(20));
+        let (ticks, nanos) = (tsc().saturating_sub(before), start.elapsed().as_nanos());
+        (u128::from(ticks) * 1_000_000_000 / nanos.max(1)) as u64
+    })
 }
 
 fn read_frequency() -> Option<u64> {

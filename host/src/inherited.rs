@@ -3,9 +3,10 @@
 //! numbers) and ignored signals (it ignores `SIGPIPE`). So this looks before the runtime does.
 #![expect(
     unsafe_code,
-    reason = "runs before main, where only the C library's calls exist"
+    reason = "runs before main, where only the C library's calls exist; a descriptor is known by its number"
 )]
 
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Bit N: descriptor N was closed.
@@ -48,4 +49,13 @@ pub fn was_open(number: u8) -> bool {
 #[must_use]
 pub fn ignored_signals() -> u64 {
     IGNORED.load(Ordering::Relaxed)
+}
+
+/// A copy of a descriptor that whoever started this program left open for it; `None`: it is not open.
+#[must_use]
+pub fn descriptor(number: i32) -> Option<OwnedFd> {
+    // SAFETY: asks for a copy; refused for a number that is not open.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: the copy was just made, and nobody else has it.
+    (copy >= 0).then(|| unsafe { OwnedFd::from_raw_fd(copy) })
 }

@@ -9,3 +9,4 @@ pub mod image;
 pub mod inherited;
 pub mod net;
 pub mod process;
+pub mod random;

@@ -2,11 +2,13 @@
 //!
 //! `cargo xtask tidy` checks the rules that no compiler checks (see [`tidy`]); `cargo test` runs
 //! the same check. `cargo xtask kernel-check` looks at the kernel that the last build made (see
-//! [`kernel`]). `cargo xtask nested-kvm` runs a program where it finds a real `/dev/kvm` (see
+//! [`kernel`]), `cargo xtask operations-check` at the interpreter's operations (see [`operations`]).
+//! `cargo xtask nested-kvm` runs a program where it finds a real `/dev/kvm` (see
 //! [`nested`]). Nothing here is part of the product.
 
 mod kernel;
 mod nested;
+mod operations;
 mod tidy;
 mod workspace;
 
@@ -14,8 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str =
-    "usage: cargo xtask tidy | kernel-check [FILE] | nested-kvm [OPTION]... PROGRAM";
+const USAGE: &str = "usage: cargo xtask tidy | kernel-check [FILE] | operations-check [FILE] | nested-kvm [OPTION]... PROGRAM";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +38,8 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         ["tidy"] => tidy()?,
         ["kernel-check"] => kernel::check_built(None)?,
         ["kernel-check", file] => kernel::check_built(Some(file.as_ref()))?,
+        ["operations-check"] => operations::check(None)?,
+        ["operations-check", file] => operations::check(Some(file.as_ref()))?,
         _ => bail!("{USAGE}"),
     }
     Ok(ExitCode::SUCCESS)

@@ -43,6 +43,11 @@ impl Interrupter {
         }
     }
 
+    /// Makes every read and write that blocks now end, as [`Interrupter::interrupt`] does.
+    pub fn interrupt_all(&self) {
+        self.lock().blocked.iter().for_each(|one| ring(&one.bell));
+    }
+
     /// Makes everything that blocks, now or later, end at once: the machine is going down.
     pub fn shut_down(&self) {
         let mut registry = self.lock();

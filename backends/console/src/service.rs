@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use backend_fs::wire::{self, Call, Result};
 use backend_fs::{FuseService, Reply, Request};
-use guest_abi::fuse::{CURRENT_POSITION, init, open_out, setattr};
 use guest_abi::fuse::{
-    FSYNC_FDATASYNC, FallocateIn, FsyncIn, GetattrIn, InterruptIn, IoctlIn, IoctlOut, LOG, LseekIn,
-    LseekOut, Opcode, OpenOut, PollIn, PollOut, ReadIn, STDERR, STDIN, STDOUT, SetattrIn, WriteIn,
-    WriteOut,
+    Attr, AttrOut, FSYNC_FDATASYNC, FallocateIn, FsyncIn, GetattrIn, InterruptIn, IoctlIn,
+    IoctlOut, LOG, LseekIn, LseekOut, Opcode, OpenOut, PollIn, PollOut, ReadIn, STDERR, STDIN,
+    STDOUT, SetattrIn, WriteIn, WriteOut,
 };
+use guest_abi::fuse::{CURRENT_POSITION, init, open_out, setattr};
 use rustix::event::PollFlags;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
@@ -28,6 +28,12 @@ use crate::terminal;
 
 /// The most that an ioctl carries to the host, in bytes.
 const CONTROL_MAX: usize = 64;
+
+/// What a stream that is always ready is ready for.
+const READY: PollFlags = PollFlags::IN
+    .union(PollFlags::OUT)
+    .union(PollFlags::RDNORM)
+    .union(PollFlags::WRNORM);
 
 /// The host descriptors of a machine's streams; an absent one answers `EBADF`.
 #[derive(Debug, Default)]
@@ -49,6 +55,7 @@ struct Open {
     stdout: Option<Stream>,
     stderr: Option<Stream>,
     log: Option<Stream>,
+    is_repeatable: bool,
 }
 
 /// Serves a machine's standard streams.
@@ -70,11 +77,23 @@ impl ConsoleService {
             stdout: streams.stdout.map(Stream::new),
             stderr: streams.stderr.map(Stream::new),
             log: streams.log.map(Stream::new),
+            is_repeatable: false,
         };
         Ok(Self {
             streams: Arc::new(open),
             waiter: Waiter::new(Interrupter::new())?,
         })
+    }
+
+    /// Serves them so that nothing depends on when somebody at their other ends reads or writes: a read waits until it has all that
+    /// it wants or the input ends, a stream is always ready, and its times and number are the same in every run. Before
+    /// any other service of them is made.
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        if let Some(streams) = Arc::get_mut(&mut self.streams) {
+            streams.is_repeatable = true;
+        }
+        self
     }
 
     /// Another service of the same streams and the same [`Interrupter`], for another queue's
@@ -149,7 +168,7 @@ impl ConsoleService {
         Patience {
             waiter: &self.waiter,
             unique: call.header.unique,
-            nonblocking: flags & OFlags::NONBLOCK.bits() != 0,
+            nonblocking: flags & OFlags::NONBLOCK.bits() != 0 && !self.streams.is_repeatable,
         }
     }
 
@@ -161,7 +180,15 @@ impl ConsoleService {
             return Err(Errno::INVAL);
         }
         let patience = self.patience(call, read.flags);
-        stream.read(call, offset, len, &patience).map(drop)
+        let mut done = stream.read(call, offset, len, &patience)?;
+        while self.streams.is_repeatable && !stream.regular && done < len {
+            match stream.read(call, None, len - done, &patience) {
+                // An error shows at the next read.
+                Ok(0) | Err(_) => break,
+                Ok(more) => done += more,
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, call: &mut Call<'_>) -> Result<()> {
@@ -181,8 +208,27 @@ impl ConsoleService {
 
     fn getattr(&self, call: &mut Call<'_>) -> Result<()> {
         let _: GetattrIn = call.take()?;
+        self.put_attributes(call)
+    }
+
+    fn put_attributes(&self, call: &mut Call<'_>) -> Result<()> {
         let stat = rustix::fs::fstat(self.stream(call)?.fd())?;
-        call.put(&wire::attributes_out(&stat))
+        let out = wire::attributes_out(&stat);
+        if !self.streams.is_repeatable {
+            return call.put(&out);
+        }
+        let attr = Attr {
+            ino: call.header.nodeid,
+            size: out.attr.size,
+            mode: out.attr.mode,
+            uid: out.attr.uid,
+            gid: out.attr.gid,
+            rdev: out.attr.rdev,
+            nlink: 1,
+            blksize: 4096,
+            ..Attr::default()
+        };
+        call.put(&AttrOut { attr, ..out })
     }
 
     /// Length and times only: the machine does not own the host's descriptors.
@@ -201,7 +247,7 @@ impl ConsoleService {
         if let Some(times) = times(&wanted).filter(|_| stream.regular) {
             rustix::fs::futimens(stream.fd(), &times)?;
         }
-        call.put(&wire::attributes_out(&rustix::fs::fstat(stream.fd())?))
+        self.put_attributes(call)
     }
 
     /// Moves the position that the machine shares with whoever else has the descriptor.
@@ -248,6 +294,10 @@ impl ConsoleService {
     fn ioctl(&self, call: &mut Call<'_>) -> Result<()> {
         let ioctl: IoctlIn = call.take()?;
         let stream = self.stream(call)?;
+        if self.streams.is_repeatable && !stream.regular && ioctl.cmd == terminal::FIONREAD {
+            // How much has come so far says when it came.
+            return Err(Errno::NOTTY);
+        }
         let mut input = [0; CONTROL_MAX];
         let input = input
             .get_mut(..ioctl.in_size as usize)
@@ -267,7 +317,11 @@ impl ConsoleService {
     fn poll(&self, call: &mut Call<'_>) -> Result<()> {
         let poll: PollIn = call.take()?;
         let events = PollFlags::from_bits_retain(poll.events as u16);
-        let revents = readiness(self.stream(call)?.fd(), events)?;
+        let stream = self.stream(call)?;
+        let revents = match self.streams.is_repeatable {
+            true => events & READY,
+            false => readiness(stream.fd(), events)?,
+        };
         call.put(&PollOut {
             revents: revents.bits().into(),
             padding: 0,

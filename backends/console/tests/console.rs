@@ -404,3 +404,39 @@ mod hostile {
         }
     }
 }
+
+#[test]
+fn nothing_depends_on_when_others_read_and_write_where_runs_are_to_be_the_same() {
+    let (stdin, mut feed) = pipe().unwrap();
+    let streams = Streams {
+        stdin: Some(stdin.into()),
+        stdout: Some(null().into()),
+        ..Streams::default()
+    };
+    let mut guest = Client::new(ConsoleService::new(streams).unwrap().repeatable());
+    // It is ready before there is anything.
+    let poll = PollIn {
+        events: 1,
+        ..PollIn::default()
+    };
+    let ready = guest.ask::<PollOut>(Opcode::Poll, STDIN, &[poll.as_bytes()]);
+    assert_eq!(ready.unwrap().revents, 1);
+    let feeder = std::thread::spawn(move || {
+        for piece in [&b"one "[..], b"piece ", b"after another"] {
+            feed.write_all(piece).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert_eq!(get(&mut guest, 9).unwrap(), b"one piece");
+    assert_eq!(get(&mut guest, 100).unwrap(), b" after another");
+    assert_eq!(get(&mut guest, 100).unwrap(), b"");
+    feeder.join().unwrap();
+    let ask = GetattrIn::default();
+    let mut attributes = || {
+        let out = guest.ask::<AttrOut>(Opcode::Getattr, STDIN, &[ask.as_bytes()]);
+        out.unwrap().attr
+    };
+    let first = attributes();
+    assert_eq!((first.ino, first.atime, first.mtime), (STDIN, 0, 0));
+    assert_eq!(first.as_bytes(), attributes().as_bytes());
+}

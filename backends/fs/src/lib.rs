@@ -13,6 +13,7 @@
 //! What it does not do: no virtqueues, no guest memory, no threads, no cache (the host's page
 //! cache is the cache), no DAX window, no extended attributes.
 
+mod appearance;
 mod confine;
 mod directory;
 mod handles;

@@ -16,15 +16,14 @@ use guest_abi::fuse::ROOT_ID;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use crate::appearance::{Appearance, Key};
 use crate::wire::Result;
-
-/// What makes two descriptors the same file: device and inode number.
-type Key = (u64, u64);
 
 /// One file that the guest knows of.
 #[derive(Debug)]
 pub(crate) struct Node {
     fd: OwnedFd,
+    /// What makes two descriptors the same file.
     key: Key,
     lookups: u64,
     /// The inode's kind, which never changes.
@@ -32,6 +31,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// The device that it lies on.
+    pub(crate) const fn device(&self) -> u64 {
+        self.key.0
+    }
+
     /// The node's `O_PATH` descriptor.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -45,6 +49,7 @@ pub(crate) struct Nodes {
     by_key: HashMap<Key, u64>,
     next_id: u64,
     limit: usize,
+    pub(crate) appearance: Appearance,
 }
 
 impl Nodes {
@@ -62,6 +67,7 @@ impl Nodes {
             by_key: HashMap::from([(key, ROOT_ID)]),
             next_id: ROOT_ID + 1,
             limit: limit.max(1),
+            appearance: Appearance::default(),
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Devices {
     disks: Vec<Arc<dyn Disk>>,
     volumes: Vec<(String, DirectoryService)>,
     network: Option<Net>,
+    /// What random bytes follow from, if they are not the host's.
+    seed: Option<u64>,
 }
 
 /// The disks of a machine.
@@ -35,18 +37,28 @@ impl Devices {
         let disks = options.disk.iter().map(open_disk);
         let limits = Limits::shared_by(options.volume.len().max(1));
         let volumes = options.volume.iter();
-        let volumes = volumes.map(|volume| open_volume(volume, limits));
+        let seed = options.determinism.seed();
+        let volumes = volumes.map(|volume| {
+            let (tag, service) = open_volume(volume, limits)?;
+            let service = match seed {
+                Some(_) => service.repeatable(),
+                None => service,
+            };
+            Ok((tag, service))
+        });
         Ok(Self {
             disks: disks.collect::<Result<_, _>>()?,
-            volumes: volumes.collect::<Result<_, _>>()?,
+            volumes: volumes.collect::<Result<_, Failure>>()?,
             network: open_network(options)?,
+            seed,
         })
     }
 
     /// Plugs them in, in the order of the command line: disks, then volumes,
     /// then the network.
     pub(super) fn plug(self, board: &mut Board, memory: &GuestMemory) -> Result<Disks, Failure> {
-        board.plug(Box::new(Rng::new()), memory)?;
+        let rng = self.seed.map_or_else(Rng::new, Rng::seeded);
+        board.plug(Box::new(rng), memory)?;
         for disk in &self.disks {
             let block = Block::new(Arc::clone(disk), THREADS);
             board.plug(Box::new(block), memory)?;
@@ -76,7 +88,7 @@ impl Disks {
 
 fn open_network(options: &BootOptions) -> Result<Option<Net>, Failure> {
     let pairs = options.cpus.min(PAIRS_MAX) as u16;
-    if let network::Net::Tap(name, place) = &options.network.net
+    if let network::Net::Tap(name, place) = options.network.net()
         && *place != network::Place::default()
     {
         let why = "an operating system says its place in a network itself";

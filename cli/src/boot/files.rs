@@ -1,6 +1,5 @@
 //! What the guest starts from.
 
-use std::fmt::Display;
 use std::path::Path;
 
 use boot::{Acpi, BootError, Guest, Image, Module, Part, Ram};
@@ -10,10 +9,10 @@ use x86_state::CpuState;
 use crate::arguments::BootOptions;
 use crate::error::Failure;
 
-/// Kernel, initial RAM disk, command line.
+/// Kernel, initial RAM disk or modules, command line.
 pub(super) struct Files {
     kernel: Image,
-    initrd: Option<Image>,
+    modules: Vec<Image>,
     command_line: Vec<u8>,
 }
 
@@ -23,15 +22,12 @@ impl Files {
         use std::os::unix::ffi::OsStrExt;
         let kernel = open(Part::Kernel, "--kernel", &options.kernel)?;
         boot::detect(&kernel).map_err(|error| failed("--kernel", &options.kernel, error))?;
-        let initrd = options.initrd.as_deref();
-        let initrd = initrd.map(|path| open(Part::Module, "--initrd", path));
-        let initrd = initrd.transpose()?;
-        if let Some(initrd) = &initrd {
-            check_size(initrd, options)?;
-        }
+        let modules = options.initrd.iter();
+        let modules = modules.map(|path| open_module(path, options.memory));
+        let modules = modules.collect::<Result<_, _>>()?;
         Ok(Self {
             kernel,
-            initrd,
+            modules,
             command_line: options.append.as_bytes().to_vec(),
         })
     }
@@ -44,7 +40,7 @@ impl Files {
             .collect();
         let ram = Ram::new(&ranges)?;
         let modules: Vec<Module<'_>> = self
-            .initrd
+            .modules
             .iter()
             .map(|image| Module {
                 image,
@@ -67,6 +63,21 @@ fn open(part: Part, option: &str, path: &Path) -> Result<Image, Failure> {
     Image::open(part, path).map_err(|error| failed(option, path, error))
 }
 
+/// A file that cannot fit should be refused by its name and not by where it would lie.
+fn open_module(path: &Path, memory: u64) -> Result<Image, Failure> {
+    let module = open(Part::Module, "--initrd", path)?;
+    if module.length() < memory {
+        return Ok(module);
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let (length, memory) = (mib(module.length()), mib(memory));
+    Err(Failure::new(
+        format_args!("--initrd {}", path.display()),
+        format_args!("it has {length} MiB, and the machine's memory {memory}"),
+        "give the machine more with --memory",
+    ))
+}
+
 fn failed(option: &str, path: &Path, error: BootError) -> Failure {
     let remedy = match &error {
         BootError::Read { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
@@ -75,24 +86,4 @@ fn failed(option: &str, path: &Path, error: BootError) -> Failure {
         _ => "",
     };
     Failure::new(format_args!("{option} {}", path.display()), error, remedy)
-}
-
-/// A file that cannot fit should be refused by its name and not by where it would lie.
-fn check_size(initrd: &Image, options: &BootOptions) -> Result<(), Failure> {
-    if initrd.length() < options.memory {
-        return Ok(());
-    }
-    let path = options.initrd.as_deref().unwrap_or(Path::new(""));
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let why: &dyn Display = &format_args!(
-        "it has {} MiB, and the machine's memory {}",
-        mib(initrd.length()),
-        mib(options.memory)
-    );
-    let what = format!("--initrd {}", path.display());
-    Err(Failure::new(
-        what,
-        why,
-        "give the machine more with --memory",
-    ))
 }

@@ -16,11 +16,15 @@ use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::termios::{OptionalActions, Termios};
 
+use crate::arguments::BootOptions;
+use crate::debug::Listener;
 use crate::error::Failure;
 use crate::{run, signals};
 
 /// The hidden option by which a monitor learns where to tell of a reset.
 const OPTION: &str = "--told";
+/// The hidden option by which it gets the socket for debuggers.
+const GDB_OPTION: &str = "--gdb-socket";
 const RESET: &[u8] = b"r";
 
 /// The monitor of now, and whether there shall be another.
@@ -53,14 +57,16 @@ impl Shared {
 }
 
 /// Runs one life after another; the exit status of the last.
-pub(super) fn all() -> Result<u8, Failure> {
+pub(super) fn all(options: &BootOptions) -> Result<u8, Failure> {
+    // It is there for all lives, and whoever comes between two of them waits.
+    let debugger = options.debug.gdb.as_ref().map(Listener::open).transpose()?;
     let held = signals::hold(&signals::ENDING);
     let terminal = rustix::termios::tcgetattr(std::io::stdin()).ok();
     let shared = Shared::default();
     pass_signals_on(held, shared.clone())?;
     loop {
         let fail = |error| Failure::new("the monitor cannot be started", error, "");
-        let (reader, child) = start().map_err(fail)?;
+        let (reader, child) = start(debugger.as_ref()).map_err(fail)?;
         let (status, is_reset) = wait(reader, child, &shared).map_err(fail)?;
         if let (Some(signal), Some(before)) = (status.signal(), &terminal) {
             put_back(before);
@@ -68,7 +74,7 @@ pub(super) fn all() -> Result<u8, Failure> {
                 "husk: the monitor was ended by signal {signal}, and the machine with it"
             ));
         }
-        if !is_reset {
+        if !is_reset || options.no_reboot {
             return Ok(status_of(status));
         }
         if let Some(signal) = shared.life().signal {
@@ -96,10 +102,13 @@ pub(super) fn tell(mut to: &std::fs::File) {
     let _ = to.write_all(RESET);
 }
 
-fn start() -> std::io::Result<(PipeReader, Child)> {
+fn start(debugger: Option<&Listener>) -> std::io::Result<(PipeReader, Child)> {
     let (reader, writer) = std::io::pipe()?;
     rustix::io::fcntl_setfd(&writer, FdFlags::empty())?;
     let mut command = command(&writer);
+    if let Some(debugger) = debugger {
+        command.args([GDB_OPTION, &debugger.hand_on()?.to_string()]);
+    }
     // Our copy of the pipe's end goes with this, and the pipe ends with the monitor.
     command.spawn().map(|child| (reader, child))
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use engine_contract::{Machine, Stop, Vcpu, VcpuId, World};
-use machine_board::{Ending, Ends};
+use engine_contract::{EngineError, Machine, Stop, Vcpu, VcpuId};
+use machine_board::{Ending, Ends, Running};
+use machine_debugger::Debugger;
 use x86_state::CpuState;
 
 use crate::error::Failure;
@@ -35,19 +36,37 @@ pub(super) fn prepare(vcpus: &mut [Box<dyn Vcpu>], start: &CpuState) -> Result<(
     Ok(())
 }
 
-/// Runs them, a thread each, until the machine ends.
+/// What is around them: what they reach, and who may hold them.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) board: Arc<Running>,
+    pub(super) debugger: Option<Arc<Debugger>>,
+}
+
+impl World {
+    fn run(&self, id: u32, vcpu: &mut dyn Vcpu) -> Result<Stop, EngineError> {
+        let board = self.board.as_ref();
+        match &self.debugger {
+            Some(debugger) => debugger.run(VcpuId(id), vcpu, board),
+            None => vcpu.run(board),
+        }
+    }
+}
+
+/// Runs them, a thread each, until the machine ends. They come back, by number, unless somebody ended it from outside.
 pub(super) fn run(
     vcpus: Vec<Box<dyn Vcpu>>,
-    world: Arc<impl World + Send + 'static>,
+    world: &World,
     ends: &Arc<Ends>,
-) -> Ending {
-    let mut threads: Vec<JoinHandle<()>> = Vec::new();
+) -> (Ending, Vec<Box<dyn Vcpu>>) {
+    let mut threads: Vec<JoinHandle<Box<dyn Vcpu>>> = Vec::new();
     for (id, mut vcpu) in (0..).zip(vcpus) {
-        let (world, own) = (Arc::clone(&world), Arc::clone(ends));
+        let (world, own) = (world.clone(), Arc::clone(ends));
         let name = Builder::new().name(format!("vcpu-{id}"));
         let started = name.spawn(move || {
-            let ending = run_one(id, vcpu.as_mut(), world.as_ref(), &own);
+            let ending = run_one(id, vcpu.as_mut(), &world, &own);
             own.note(ending);
+            vcpu
         });
         match started {
             Ok(thread) => threads.push(thread),
@@ -58,19 +77,18 @@ pub(super) fn run(
     }
     let ending = ends.wait();
     // One that waits for a reader of the console's output may never come back.
-    if !matches!(ending, Ending::Stopped(_)) {
-        for thread in threads {
-            // A thread that panicked has said so already.
-            let _ = thread.join();
-        }
+    if matches!(ending, Ending::Stopped(_)) {
+        return (ending, Vec::new());
     }
-    ending
+    // A thread that panicked has said so already.
+    let vcpus = threads.into_iter().filter_map(|thread| thread.join().ok());
+    (ending, vcpus.collect())
 }
 
 /// Runs one until it or another ends the machine; how.
-fn run_one(id: u32, vcpu: &mut dyn Vcpu, world: &dyn World, ends: &Ends) -> Ending {
+fn run_one(id: u32, vcpu: &mut dyn Vcpu, world: &World, ends: &Ends) -> Ending {
     loop {
-        let stop = match vcpu.run(world) {
+        let stop = match world.run(id, vcpu) {
             Ok(stop) => stop,
             Err(error) => return Ending::Failed(error.to_string()),
         };
@@ -87,7 +105,7 @@ fn after(
     describe: impl FnOnce() -> String,
 ) -> Option<Ending> {
     match stop {
-        Stop::Kicked | Stop::Breakpoint => ending(),
+        Stop::Kicked | Stop::Breakpoint(_) => ending(),
         Stop::Shutdown => Some(Ending::PowerOff),
         Stop::Reset => Some(Ending::Reset),
         Stop::TripleFault => Some(Ending::TripleFault(describe())),

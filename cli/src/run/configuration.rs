@@ -144,7 +144,7 @@ fn network(options: &RunOptions) -> Option<NetworkConfig> {
         DNS_V4, GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6, PREFIX_V4, PREFIX_V6,
     };
     let device = super::network_number(options);
-    match &options.network.net {
+    match options.network.net() {
         Net::None => None,
         Net::User => Some(NetworkConfig {
             device,

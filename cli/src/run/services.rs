@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use backend_console::{ConsoleService, Streams};
+use backend_console::{ConsoleService, Interrupter, Streams};
 use backend_fs::service::FuseService;
 use backend_fs::{Access, DirectoryService, Export, Limits, Locks, Owner};
 use backend_net::Network;
@@ -15,6 +15,7 @@ use engine_contract::Machine;
 use crate::arguments::{RunOptions, Volume};
 use crate::error::Failure;
 use crate::network::Mac;
+use crate::run::served::AtOnce;
 
 /// Stack of a thread that serves a device.
 const THREAD_STACK: usize = 256 << 10;
@@ -25,8 +26,34 @@ pub(super) enum Service {
     Directory(Box<DirectoryService>),
 }
 
+impl Service {
+    /// What ends a request that waits for somebody outside.
+    pub(super) fn interrupter(&self) -> Option<Interrupter> {
+        match self {
+            Self::Console(console) => Some(console.interrupter()),
+            Self::Directory(_) => None,
+        }
+    }
+
+    /// So that it is the same in every run.
+    fn repeatable(self) -> Self {
+        match self {
+            Self::Console(console) => Self::Console(console.repeatable()),
+            Self::Directory(directory) => Self::Directory(Box::new(directory.repeatable())),
+        }
+    }
+}
+
 /// The services in the order of their device numbers.
 pub(super) fn services(options: &RunOptions) -> Result<Vec<Service>, Failure> {
+    let services = services_of_host(options)?;
+    if options.determinism.seed().is_none() {
+        return Ok(services);
+    }
+    Ok(services.into_iter().map(Service::repeatable).collect())
+}
+
+fn services_of_host(options: &RunOptions) -> Result<Vec<Service>, Failure> {
     let limits = Limits::shared_by(1 + options.volume.len());
     let console = ConsoleService::new(streams()?)
         .map_err(|error| Failure::new("the standard streams", error, ""))?;
@@ -99,23 +126,16 @@ pub(crate) fn start_thread(
         .map_err(|error| Failure::new("a thread", error, ""))
 }
 
-/// Starts the monitor's threads.
-pub(super) struct Threads<'m> {
+/// Serves devices: by threads of the monitor, or at once.
+pub(super) struct Servers<'m> {
     pub(super) machine: &'m dyn Machine,
+    /// Where they work at once.
+    pub(super) at_once: Option<AtOnce>,
 }
 
-impl Threads<'_> {
-    /// Starts one.
-    pub(super) fn start(
-        &self,
-        name: &str,
-        body: impl FnOnce() + Send + 'static,
-    ) -> Result<(), Failure> {
-        start_thread(name, body)
-    }
-
-    /// Starts those that serve a device, a queue each.
-    pub(super) fn device(&self, number: u32, service: Service) -> Result<(), Failure> {
+impl Servers<'_> {
+    /// Serves a device, each queue by itself.
+    pub(super) fn device(&mut self, number: u32, service: Service) -> Result<(), Failure> {
         let memory = self.machine.memory();
         let bells = self.machine.doorbells()?;
         let queues = match service {
@@ -148,7 +168,7 @@ impl Threads<'_> {
 
     /// Starts those that serve a network: one waits for the machine, one for the host.
     pub(super) fn network(
-        &self,
+        &mut self,
         number: u32,
         mac: Mac,
         network: Arc<dyn Network>,
@@ -156,18 +176,22 @@ impl Threads<'_> {
         let (memory, bells) = (self.machine.memory(), self.machine.doorbells()?);
         let device = NetPage::new(number, mac.0, network, memory, bells)?;
         let host = device.clone();
-        self.start("net", move || device.serve())?;
-        self.start("net-host", move || host.serve_host())
+        start_thread("net", move || device.serve())?;
+        start_thread("net-host", move || host.serve_host())
     }
 
     fn queue(
-        &self,
+        &mut self,
         name: &str,
         device: &FsDevice,
         queue: u16,
         mut service: impl FuseService + 'static,
     ) -> Result<(), Failure> {
+        if let Some(at_once) = &mut self.at_once {
+            at_once.add(device, queue, Box::new(service));
+            return Ok(());
+        }
         let device = device.clone();
-        self.start(name, move || device.serve(queue, &mut service))
+        start_thread(name, move || device.serve(queue, &mut service))
     }
 }

@@ -13,8 +13,17 @@ use crate::error::Failure;
 /// stands for all.
 pub(super) struct Vcpus(Vec<Box<dyn Vcpu>>);
 
-/// How one ended, and its exits.
-type Ended = (Result<Stop, EngineError>, Vec<(String, u64)>);
+/// How one ended, and itself.
+type Ended = (Result<Stop, EngineError>, Box<dyn Vcpu>);
+
+/// How all of them ended.
+pub(super) struct End {
+    pub(super) stop: Stop,
+    /// Their exits.
+    pub(super) exits: Vec<(String, u64)>,
+    /// Themselves, by number.
+    pub(super) vcpus: Vec<Box<dyn Vcpu>>,
+}
 
 impl Vcpus {
     /// Takes them.
@@ -49,6 +58,11 @@ impl Vcpus {
         Ok(())
     }
 
+    /// All of them, by number.
+    pub(super) fn all(&mut self) -> &mut [Box<dyn Vcpu>] {
+        &mut self.0
+    }
+
     /// What ends the runs of each.
     pub(super) fn kicks(&self) -> Vec<Arc<dyn Kick>> {
         self.0.iter().map(|vcpu| vcpu.kick()).collect()
@@ -59,19 +73,19 @@ impl Vcpus {
         let mut vcpus = self.0.into_iter();
         let first = vcpus.next().expect("a machine has a virtual CPU");
         let mut others = Vec::new();
-        for (number, mut vcpu) in (1..).zip(vcpus) {
+        for (number, vcpu) in (1..).zip(vcpus) {
             let ports = Arc::clone(ports);
             let thread = Builder::new().name(format!("vcpu-{number}"));
-            let thread = thread.spawn(move || run_one(vcpu.as_mut(), &ports));
+            let thread = thread.spawn(move || run_one(VcpuId(number), vcpu, &ports));
             others.push(thread.map_err(|error| Failure::new("a thread", error, ""))?);
         }
         Ok(Running { first, others })
     }
 }
 
-fn run_one(vcpu: &mut dyn Vcpu, ports: &Ports) -> Ended {
-    let ended = ports.run(vcpu);
-    (ended, vcpu.exits())
+fn run_one(id: VcpuId, mut vcpu: Box<dyn Vcpu>, ports: &Ports) -> Ended {
+    let ended = ports.run(id, vcpu.as_mut());
+    (ended, vcpu)
 }
 
 /// Virtual CPUs that have their threads.
@@ -81,24 +95,28 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Runs the first here until the machine has ended; how, and the exits of all.
-    pub(super) fn run(mut self, ports: &Ports) -> Result<(Stop, Vec<(String, u64)>), EngineError> {
-        let mut all = vec![run_one(self.first.as_mut(), ports)];
+    /// Runs the first here until the machine has ended.
+    pub(super) fn run(self, ports: &Ports) -> Result<End, EngineError> {
+        let mut all = vec![run_one(VcpuId(0), self.first, ports)];
         for other in self.others {
             let failed = |_| EngineError::new("a virtual CPU cannot run", "its thread failed");
             all.push(other.join().map_err(failed)?);
         }
-        let mut exits = Vec::new();
-        let mut stop = Stop::Shutdown;
-        for (ended, counts) in all {
-            add(&mut exits, counts);
+        let mut end = End {
+            stop: Stop::Shutdown,
+            exits: Vec::new(),
+            vcpus: Vec::new(),
+        };
+        for (ended, vcpu) in all {
+            add(&mut end.exits, vcpu.exits());
+            end.vcpus.push(vcpu);
             // The others were ended by the one that has something to say.
             let ended = ended?;
-            if stop == Stop::Shutdown {
-                stop = ended;
+            if end.stop == Stop::Shutdown {
+                end.stop = ended;
             }
         }
-        Ok((stop, exits))
+        Ok(end)
     }
 }
 

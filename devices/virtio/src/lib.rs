@@ -4,7 +4,8 @@
 //!   [`rng`], [`net`] and [`fs`] are such devices.
 //! * [`VirtioPci`], [`VirtioMmio`]: the transports, as chips on a bus.
 //! * [`Virtqueue`], [`Workers`]: what devices work with: rings, and threads that are woken
-//!   by the driver's notifications. A virtual CPU never waits for a request.
+//!   by the driver's notifications. A virtual CPU never waits for a request, unless the transport was told to have
+//!   devices [work at once](VirtioPci::working_at_once).
 //! * [`fs::FsDevice`], [`net::NetPage`]: the devices of machines whose kernel shares pages
 //!   with the monitor instead of registers.
 //!

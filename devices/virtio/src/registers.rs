@@ -2,7 +2,7 @@
 //! chapters 2 and 3).
 //!
 //! Lock order: the registers, then what a device locks in itself. A device's threads never
-//! take the registers' lock; that is why waiting for them under it cannot hang.
+//! take the registers' lock; that is why waiting for them under it, or doing their work, cannot hang.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,6 +84,13 @@ impl Registers {
             }),
             sizes,
         }
+    }
+
+    /// Has the device work before a notification comes back.
+    pub(crate) fn work_at_once(&self) {
+        self.notifiers
+            .iter()
+            .for_each(|notifier| notifier.work_at_once());
     }
 
     /// The device's identity.

@@ -1,7 +1,9 @@
-//! The entropy device (virtio 1.2, 5.4): fills buffers with the host's random bytes.
+//! The entropy device (virtio 1.2, 5.4): fills buffers with the host's random bytes, or with those that follow from a seed.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use machine_entropy::{Consumer, Source};
 use machine_memory::{GuestMemory, Pieces};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -21,6 +23,8 @@ const FETCH: usize = 256;
 #[derive(Debug, Default)]
 pub struct Rng {
     workers: Workers,
+    /// Of the bytes, if they are not the host's.
+    source: Option<Arc<Mutex<Source>>>,
 }
 
 impl Rng {
@@ -28,6 +32,16 @@ impl Rng {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, with bytes that follow from a seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        let source = Source::new(seed, Consumer::Device);
+        Self {
+            workers: Workers::default(),
+            source: Some(Arc::new(Mutex::new(source))),
+        }
     }
 }
 
@@ -56,9 +70,12 @@ impl VirtioDevice for Rng {
         let Some(queue) = activation.queue(0) else {
             return Ok(());
         };
-        let notifier = std::sync::Arc::clone(queue.notifier());
+        let notifier = Arc::clone(queue.notifier());
+        let source = self.source.clone();
         self.workers.start("virtio-rng", &notifier, move |stop| {
-            queue.drain(stop, |chain| serve(chain, &activation.memory));
+            queue.drain(stop, |chain| {
+                serve(chain, &activation.memory, source.as_deref())
+            });
         })
     }
 
@@ -67,20 +84,31 @@ impl VirtioDevice for Rng {
     }
 }
 
-fn serve(chain: &Chain, memory: &GuestMemory) -> Option<u32> {
+fn serve(chain: &Chain, memory: &GuestMemory, source: Option<&Mutex<Source>>) -> Option<u32> {
     let mut target = chain.writer(memory)?;
-    Some(fill(&mut target))
+    Some(fill(&mut target, source))
 }
 
 /// Fills with random bytes; returns how many. The host may have none before it has started.
-fn fill(target: &mut Pieces<'_>) -> u32 {
+fn fill(target: &mut Pieces<'_>, source: Option<&Mutex<Source>>) -> u32 {
     let mut done = 0;
     while done < REQUEST_MAX && target.remaining() > 0 {
         let mut bytes = [0; FETCH];
-        let Ok(got) = getrandom(&mut bytes, GetRandomFlags::empty()) else {
+        let got = fetch(&mut bytes, source);
+        if got == 0 {
             break;
-        };
+        }
         done += target.write(bytes.get(..got).unwrap_or_default());
     }
     done as u32
+}
+
+/// The next random bytes; returns how many.
+fn fetch(bytes: &mut [u8], source: Option<&Mutex<Source>>) -> usize {
+    let Some(source) = source else {
+        return getrandom(bytes, GetRandomFlags::empty()).unwrap_or(0);
+    };
+    let mut source = source.lock().unwrap_or_else(PoisonError::into_inner);
+    source.fill(bytes);
+    bytes.len()
 }

@@ -1,23 +1,74 @@
-//! The threads on which devices work, and what wakes them.
+//! The threads on which devices work, and what wakes them; or no threads, where work is done by whoever notifies.
 
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
+
+/// What is done at each call.
+type Work = Box<dyn FnMut(&Stop) + Send>;
 
 /// Wakes a thread that serves a queue. A call that comes while nobody waits is kept; several
 /// are kept as one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Notifier {
     called: Mutex<bool>,
     changed: Condvar,
+    /// Whoever calls does the work.
+    at_once: AtomicBool,
+    work: Mutex<Option<Work>>,
+}
+
+impl fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Notifier").field(&self.called).finish()
+    }
 }
 
 impl Notifier {
+    /// Has work done before a call comes back, from the next start on.
+    pub(crate) fn work_at_once(&self) {
+        self.at_once.store(true, Ordering::Relaxed);
+    }
+
+    fn is_at_once(&self) -> bool {
+        self.at_once.load(Ordering::Relaxed)
+    }
+
     /// Calls one of those who wait.
     pub fn notify(&self) {
-        *self.called.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_one();
+        self.set_called(true);
+        if self.is_at_once() {
+            self.work();
+        } else {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Does what there is to do. A call by who is at it is answered by them.
+    fn work(&self) {
+        let mut work = match self.work.try_lock() {
+            Ok(work) => work,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        while let Some(work) = work.as_mut().filter(|_| self.set_called(false)) {
+            work(&Stop::default());
+        }
+    }
+
+    /// Notes whether there was a call; whether there was one before.
+    fn set_called(&self, value: bool) -> bool {
+        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *called, value)
+    }
+
+    /// What is done from now on, beginning with this; one does it where several would.
+    fn set_work(&self, work: Option<Work>) {
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = work;
+        self.set_called(true);
+        self.work();
     }
 
     /// Waits for a call, which is used up; `false` when `stop` was set and the wait is over.
@@ -61,10 +112,12 @@ impl Stop {
 pub struct Workers {
     stop: Stop,
     threads: Vec<(Arc<Notifier>, JoinHandle<()>)>,
+    /// Those whose callers work.
+    callers: Vec<Arc<Notifier>>,
 }
 
 impl Workers {
-    /// Starts a thread that calls `work` at once and then after each call of `notifier`.
+    /// Starts a thread that calls `work` at once and then after each call of `notifier`; or has its callers do so.
     ///
     /// # Errors
     /// When the host has no thread.
@@ -74,6 +127,11 @@ impl Workers {
         notifier: &Arc<Notifier>,
         mut work: impl FnMut(&Stop) + Send + 'static,
     ) -> io::Result<()> {
+        if notifier.is_at_once() {
+            self.callers.push(Arc::clone(notifier));
+            notifier.set_work(Some(Box::new(work)));
+            return Ok(());
+        }
         let (stop, own) = (self.stop.clone(), Arc::clone(notifier));
         let body = move || {
             work(&stop);
@@ -95,6 +153,9 @@ impl Workers {
         for (_, thread) in self.threads.drain(..) {
             // A thread that panicked has said so already.
             let _ = thread.join();
+        }
+        for notifier in self.callers.drain(..) {
+            notifier.set_work(None);
         }
         self.stop = Stop::default();
     }
@@ -126,6 +187,30 @@ mod tests {
         receiver.recv().expect("it works");
         workers.stop();
         assert!(receiver.recv().is_err());
+    }
+
+    #[test]
+    fn callers_work_before_they_come_back_and_once_for_each_call() {
+        let (sender, receiver) = mpsc::channel();
+        let (notifier, mut workers) = (Arc::<Notifier>::default(), Workers::default());
+        notifier.work_at_once();
+        let (again, mut count) = (Arc::downgrade(&notifier), 0);
+        let work = move |_: &Stop| {
+            count += 1;
+            sender.send(count).expect("the test listens");
+            // The third call is its own.
+            if count == 2 {
+                again.upgrade().expect("it is there").notify();
+            }
+        };
+        workers.start("test", &notifier, work).expect("it works");
+        let done = || receiver.try_iter().collect::<Vec<_>>();
+        assert_eq!(done(), [1]);
+        notifier.notify();
+        assert_eq!(done(), [2, 3]);
+        workers.stop();
+        notifier.notify();
+        assert_eq!(done(), []);
     }
 
     #[test]

@@ -9,10 +9,14 @@
 //! soon, from any thread.
 //!
 //! Guest memory never goes through a trait. What only some engines have are abilities, an
-//! `Option` of a narrower trait: [`InterruptController`], [`WriteEvents`], [`DirtyLog`], [`HandOver`].
+//! `Option` of a narrower trait: [`InterruptController`], [`WriteEvents`], [`DirtyLog`], [`HandOver`], [`VirtualTime`];
+//! of virtual CPUs [`Debugging`] and [`Tracing`].
 //! Where the guest is Husk's own kernel, devices and kernel talk through shared pages and
 //! the engine's [`Machine::doorbells`].
 #![forbid(unsafe_code)]
+
+mod debugging;
+mod virtual_time;
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -24,9 +28,28 @@ use machine_bus::{
 use machine_memory::GuestMemory;
 use x86_state::CpuState;
 
+pub use debugging::{Debugging, Limits, Met, Points, Tracer, Tracing, Watched, Watchpoint};
+pub use virtual_time::{Timed, VirtualTime};
+
 /// Number of a virtual CPU, from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VcpuId(pub u32);
+
+impl VcpuId {
+    /// Takes the one of this number; those taken are gone.
+    ///
+    /// # Errors
+    /// When there is none, or it was taken.
+    pub fn take<T>(self, all: &mut [Option<T>]) -> Result<T, EngineError> {
+        let (number, count) = (self.0, all.len());
+        let reason = match all.get_mut(number as usize).map(Option::take) {
+            Some(Some(vcpu)) => return Ok(vcpu),
+            Some(None) => format!("number {number} was taken before"),
+            None => format!("there is no number {number} (the machine has {count})"),
+        };
+        Err(EngineError::new("the virtual CPU is not to be had", reason))
+    }
+}
 
 /// What a machine may use.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +104,9 @@ pub trait Creation {
     fn finish(self: Box<Self>) -> Result<Box<dyn Machine>, EngineError>;
 }
 
+/// Takes a sentence for people.
+pub type Reporter = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// A machine of an engine.
 pub trait Machine: Send {
     /// Its memory; the same for all who ask.
@@ -124,6 +150,15 @@ pub trait Machine: Send {
     fn dirty_log(&self) -> Option<Arc<dyn DirtyLog>> {
         None
     }
+
+    /// The time of a machine that does the same in every run; the host's does not touch it.
+    fn virtual_time(&self) -> Option<Arc<dyn VirtualTime>> {
+        None
+    }
+
+    /// Has an engine say what its user should know of a running guest: a sentence each, from any thread, and
+    /// so few that a guest cannot fill a log with them.
+    fn report_to(&self, _: Reporter) {}
 
     /// Bytes of guest memory that exist now.
     fn touched_bytes(&self) -> u64;
@@ -171,6 +206,16 @@ pub trait Vcpu: Send {
 
     /// The handle that makes [`Vcpu::run`] return.
     fn kick(&self) -> Arc<dyn Kick>;
+
+    /// What a debugger asks of it.
+    fn debugging(&mut self) -> Option<&mut dyn Debugging> {
+        None
+    }
+
+    /// What a trace asks of it.
+    fn tracing(&mut self) -> Option<&mut dyn Tracing> {
+        None
+    }
 }
 
 /// What a virtual CPU can reach outside of its registers and memory.
@@ -270,8 +315,8 @@ pub enum Stop {
     TripleFault,
     /// It waits for an interrupt, and the engine has no controller to bring one.
     Halted,
-    /// A breakpoint, or the end of a single step.
-    Breakpoint,
+    /// It met what a debugger set.
+    Breakpoint(Met),
     /// The host has no more memory for it within its limit; it has been ended.
     OutOfMemory,
     /// It ended without saying why: signal or status of the process it ran in.

@@ -14,7 +14,7 @@ use crate::machine::KvmMachine;
 use crate::state::{Readable, make_write_back};
 use crate::vcpu::KvmVcpu;
 use crate::vm::Vm;
-use crate::{counter, device, memory};
+use crate::{counter, device};
 
 /// Most virtual CPUs of a machine: as many as have their page in the layout.
 const VCPUS_MAX: usize = layout::VCPUS_MAX;
@@ -53,7 +53,7 @@ fn check_count(vcpus: u32, host_max: usize) -> Result<(), KvmError> {
 }
 
 fn make(kvm: &Kvm, bytes: u64, vcpus: u32) -> Result<KvmMachine, KvmError> {
-    let vm = Arc::new(Vm::new(kvm, memory::create(bytes)?)?);
+    let vm = Arc::new(Vm::new(kvm, machine_memory::create(bytes)?)?);
     let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
     let supported = supported.map_err(call("KVM_GET_SUPPORTED_CPUID"))?;
     let deadline_timer = kvm.check_extension(Cap::TscDeadlineTimer);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use engine_contract::{DirtyLog, EngineError};
 
 use crate::error::{KvmError, call};
-use crate::memory::HOLE;
 use crate::vm::Vm;
+use machine_memory::HOLE;
 
 /// Pages a word of the log holds.
 const PAGES_A_WORD: u64 = 64;

@@ -8,18 +8,20 @@ use engine_contract::{Stop, World};
 use kvm_bindings::{
     KVM_INTERNAL_ERROR_DELIVERY_EV, KVM_INTERNAL_ERROR_EMULATION, KVM_INTERNAL_ERROR_SIMUL_EX,
     KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN,
-    kvm_run,
+    kvm_debug_exit_arch, kvm_run,
 };
 use kvm_ioctls::{Error, VcpuExit, VcpuFd};
 use machine_bus::{GuestAddress, Port};
 
 /// What comes next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Next {
     /// The guest goes on.
     Enter,
     /// There is something to say.
     Stop(Stop),
+    /// It met what a debugger set, or something of its own that looks like it.
+    Debug(kvm_debug_exit_arch),
     /// It cannot go on.
     Fail(String),
 }
@@ -81,7 +83,7 @@ fn without_access(exit: &VcpuExit<'_>) -> Next {
         VcpuExit::Shutdown => Next::Stop(Stop::TripleFault),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => Next::Stop(Stop::Shutdown),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_RESET, _) => Next::Stop(Stop::Reset),
-        VcpuExit::Debug(_) => Next::Stop(Stop::Breakpoint),
+        VcpuExit::Debug(exit) => Next::Debug(*exit),
         VcpuExit::FailEntry(reason, _) => Next::Fail(format!(
             "the processor refuses to enter the guest in this state (reason {reason:#x})"
         )),

@@ -7,22 +7,22 @@
 //!
 //! * `probe`: whether the host's KVM is worth using, found out by running `sample` in a `trial`.
 //! * `device`, `error`: `/dev/kvm`, and what to do when it refuses.
-//! * `creation`, `vm`, `memory`: how a machine is made; `cpuid`: what its processors say they
+//! * `creation`, `vm`: how a machine is made; `cpuid`: what its processors say they
 //!   are; `counter`: their time-stamp counter.
-//! * `machine`: the machine; `wiring`, `interrupts`, `write_events`, `dirty`: its abilities; `attention`: how
-//!   Husk's own kernel is called.
+//! * `machine`: the machine; `wiring`, `interrupts`, `write_events`, `dirty`: its abilities;
 //! * `vcpu`, `exit`: running, and what the guest's accesses become; `exits`: how
 //!   many; `kick`: how a run is ended;
 //!   `report`: what is said about a guest that cannot go on.
+//! * `debugging`: what a debugger asks.
 //! * `state`: KVM's registers as an `x86_state::CpuState`, and back.
 //!
 //! Not here: the state of the interrupt controllers and of KVM's clock, which belong to the
 //! machine and not to a virtual CPU; and any code for devices.
 
-mod attention;
 mod counter;
 mod cpuid;
 mod creation;
+mod debugging;
 mod device;
 mod dirty;
 mod error;
@@ -31,7 +31,6 @@ mod exits;
 mod interrupts;
 mod kick;
 mod machine;
-mod memory;
 mod probe;
 mod report;
 mod sample;

@@ -69,11 +69,10 @@ fn code(memory: &GuestMemory, start: u64, translate: impl Fn(u64) -> Option<u64>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory;
 
     #[test]
     fn code_is_read_page_by_page_until_there_is_none() {
-        let memory = memory::create(0x4000).unwrap();
+        let memory = machine_memory::create(0x4000).unwrap();
         memory.write(0x1ffe, &[1, 2]).unwrap();
         memory.write(0x3000, &[3; 4096]).unwrap();
         // The linear page behind 0x1000 lies in another place.

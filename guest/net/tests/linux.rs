@@ -15,7 +15,7 @@ use guest_net::{Error, Family, Handle, Kind, Message, Shutdown, WriteFlags};
 use tap::{Mode, Tap, own, theirs};
 
 const INSIDE: &str = "HUSK_NET_MODE";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opens the device, moves it to the place of the standard input, and becomes the test again.
 const ATTACH: &str = r#"

@@ -7,11 +7,15 @@
 //!
 //! The code is trusted: it must come to its end, make no system call, and write nowhere but
 //! to [`MEMORY`]. Nothing that came from a guest runs here unless a decoder said so first.
+//!
+//! Apart from that, [`stub`] runs instructions on vector and x87 registers inside of a program: an
+//! interpreter's, for its guest.
 
 mod area;
 mod bench;
 mod extended;
 mod local;
+pub mod stub;
 mod trap;
 
 pub use area::{CODE, MEMORY, MEMORY_SIZE};

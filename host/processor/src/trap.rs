@@ -1,6 +1,7 @@
 //! What the processor raises: signals of the host, taken where they come from the code.
 #![expect(unsafe_code, reason = "handles signals")]
 
+use std::arch::asm;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -21,6 +22,8 @@ const SIGNALS: [c_int; 5] = [
 ];
 const STACK: usize = 64 << 10;
 
+/// `RFLAGS.AC`.
+const ALIGNMENT_CHECK: i32 = 1 << 18;
 /// A page fault's vector: only it has an address.
 const PAGE_FAULT: u8 = 14;
 
@@ -107,6 +110,11 @@ fn install(signal: c_int) -> io::Result<()> {
 }
 
 extern "C" fn handle(signal: c_int, _: *mut siginfo_t, context: *mut c_void) {
+    // The kernel leaves `AC` as the code had it, and this program's own accesses are not all aligned.
+    // SAFETY: the flags change but for `AC` no more than `and` changes them; the stack is as before.
+    unsafe {
+        asm!("pushfq", "and dword ptr [rsp], {}", "popfq", const !ALIGNMENT_CHECK);
+    }
     // SAFETY: the kernel passes the interrupted context, which is this handler's until it returns.
     let registers = unsafe { &mut (*context.cast::<ucontext_t>()).uc_mcontext.gregs };
     let get = |at: c_int| registers[at as usize] as u64;

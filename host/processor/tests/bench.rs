@@ -5,6 +5,7 @@ use host_processor::{Bench, End, Extended, MEMORY, MEMORY_SIZE, Mode, Registers}
 const INVALID_OPCODE: u8 = 6;
 const PAGE_FAULT: u8 = 14;
 const DIVIDE_ERROR: u8 = 0;
+const ALIGNMENT_CHECK: u8 = 17;
 
 /// Does something at the bench, if the host has one.
 fn with_bench(work: impl FnOnce(&mut Bench)) {
@@ -104,6 +105,30 @@ fn what_is_raised_comes_with_the_registers_before_it() {
 }
 
 /// Vector registers of their own.
+#[test]
+fn alignment_is_checked() {
+    with_bench(|bench| {
+        for mode in [Mode::Protected, Mode::Long] {
+            let mut registers = some();
+            registers.general = registers.general.map(|value| value & 0xffff_ffff);
+            registers.flags |= 0x4_0000;
+            registers.general[3] = MEMORY + 1;
+            // mov ecx, [rbx]
+            bench.load(mode, &[0x8b, 0x0b]);
+            let given = registers;
+            let end = bench.run_extended(&mut registers, &mut vectors());
+            let (vector, error, address) = (ALIGNMENT_CHECK, 0, 0);
+            let raised = End::Raised {
+                vector,
+                error,
+                address,
+            };
+            assert_eq!(end, raised);
+            assert_eq!(registers.general[..8], given.general[..8]);
+        }
+    });
+}
+
 fn vectors() -> Extended {
     let mut extended = Extended::default();
     for number in 0..16 {

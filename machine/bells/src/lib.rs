@@ -7,9 +7,11 @@
 //! looks adapts to whether looking helped, and is nothing at all on one processor.
 //!
 //! Devices sleep on futexes. How a virtual CPU is woken and interrupted is the engine's
-//! affair: [`Attention`]. Every byte of the pages is the guest's: a wrong count makes it
+//! affair: [`Attention`]; by interrupts, for several engines: [`InterruptBells`]. Every byte of the pages is the guest's: a wrong count makes it
 //! wait, and nobody else.
 #![forbid(unsafe_code)]
+
+mod interrupts;
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,6 +26,8 @@ use guest_abi::vcpu::{
 use machine_bus::{Doorbells, Look, SignalLine};
 use machine_memory::{GuestMemory, MemoryError, Page};
 use rustix::thread::futex;
+
+pub use interrupts::InterruptBells;
 
 /// Longest time to look before sleeping; at first, nobody looks.
 const LOOK_MAX: Duration = Duration::from_micros(300);

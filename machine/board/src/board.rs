@@ -33,6 +33,15 @@ const BELOW_4G: u64 = 1 << 32;
 /// Bytes of the event timer's registers.
 const HPET_SIZE: u64 = 0x400;
 
+/// Where virtio devices work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// On threads of their own, beside the virtual CPUs.
+    OnThreads,
+    /// On that of the virtual CPU that notifies them, before it goes on.
+    AtOnce,
+}
+
 /// What a board is told about its machine.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -42,6 +51,8 @@ pub struct Config {
     pub memory: Vec<(u64, u64)>,
     /// The time, in seconds since 1970 UTC.
     pub unix_seconds: u64,
+    /// Where virtio devices work.
+    pub work: Work,
 }
 
 /// What a board is given.
@@ -52,6 +63,9 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where what the guest sends to the first serial port goes.
     pub console: Box<dyn Output>,
+    /// What the first serial port receives, beside what is handed in ([`SerialInput`]): as fast as on a line,
+    /// and in the machine's time.
+    pub input: Vec<u8>,
     /// Where the end of the machine is noted.
     pub ends: Arc<Ends>,
 }
@@ -116,11 +130,12 @@ impl Board {
             controller,
             clock,
             console,
+            input,
             ends,
         } = parts;
         let timers = Timers::new(Arc::clone(&clock));
         let line = controller.line(places::COM1_INTERRUPT.into());
-        let serial = Attached::new(Serial::new(console), line, &clock, &timers);
+        let serial = Attached::new(Serial::new(console, input), line, &clock, &timers);
         let pins = places::PCI_INPUTS.map(|input| Wire::new(controller.line(input)));
         let mut board = Self {
             config,
@@ -156,6 +171,10 @@ impl Board {
         let line = pins.clone().nth(slot.into()).map(Wire::end);
         let messages = Arc::clone(&self.messages);
         let function = VirtioPci::new(device, memory.clone(), messages, line);
+        let function = match self.config.work {
+            Work::OnThreads => function,
+            Work::AtOnce => function.working_at_once(),
+        };
         self.pci.plug(slot, Arc::new(function))?;
         self.next_slot = slot.saturating_add(1);
         Ok(())
@@ -211,7 +230,7 @@ impl Board {
             memory: self.memory,
             input: self.input,
             timers: self.timers,
-            thread: Some(thread),
+            thread,
         })
     }
 

@@ -7,7 +7,7 @@
 //!
 //! * `attached`: a chip on a bus: its lock, its interrupt line, its time, its timer.
 //! * `chips`, `event_timer`, `serial`: what is special about each chip.
-//! * [`Clock`], `timers`: the machine's time, and the one thread that waits for it.
+//! * [`Clock`], `timers`: the machine's time, and the one thread that waits for it where the engine does not.
 //! * `wire`: lines that several devices share, or that one takes from another.
 //! * [`Ends`]: how the machine ends, told once to all who wait for it.
 //!
@@ -36,8 +36,8 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use board::{Board, BoardError, Config, Parts};
-pub use clock::{Clock, HostClock};
+pub use board::{Board, BoardError, Config, Parts, Work};
+pub use clock::{Clock, HostClock, VirtualClock};
 pub use ends::{Ending, Ends};
 pub use running::Running;
 pub use serial::{Output, SerialInput};

@@ -1,5 +1,6 @@
 //! The serial port, between the guest and the host.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -19,7 +20,13 @@ pub(crate) struct Serial {
     uart: Uart,
     output: Box<dyn Output>,
     room: Arc<Room>,
+    /// What is received by itself, and when the next of it comes.
+    coming: VecDeque<u8>,
+    comes: Option<Nanos>,
 }
+
+/// How long a FIFO's worth takes on a line, about.
+const FIFO_TIME: u64 = 1_000_000;
 
 /// Tells whoever has input that there may be room for it.
 #[derive(Debug, Default)]
@@ -59,11 +66,13 @@ impl Room {
 }
 
 impl Serial {
-    pub(crate) fn new(output: Box<dyn Output>) -> Self {
+    pub(crate) fn new(output: Box<dyn Output>, input: Vec<u8>) -> Self {
         Self {
             uart: Uart::new(),
             output,
             room: Arc::default(),
+            coming: input.into(),
+            comes: None,
         }
     }
 
@@ -78,6 +87,15 @@ impl Serial {
         let most = self.takes().min(bytes.len());
         self.uart
             .receive(bytes.get(..most).unwrap_or_default(), now)
+    }
+
+    /// Receives what comes by itself, as much as it takes now.
+    fn receive_coming(&mut self, now: Nanos) {
+        self.comes = None;
+        let most = self.takes().min(self.coming.len());
+        let bytes: Vec<u8> = self.coming.iter().take(most).copied().collect();
+        let taken = self.receive(&bytes, now);
+        self.coming.drain(..taken.min(most));
     }
 }
 
@@ -96,17 +114,24 @@ impl Chip for Serial {
 
     fn advance(&mut self, now: Nanos) {
         self.uart.advance(now);
+        if self.comes.is_some_and(|comes| comes <= now) {
+            self.receive_coming(now);
+        }
     }
 
-    fn settle(&mut self, line: &dyn InterruptLine, _: Nanos) {
+    fn settle(&mut self, line: &dyn InterruptLine, now: Nanos) {
         line.set(self.uart.irq() && self.uart.out2());
         let has_room = self.takes() > 0;
+        if has_room && self.comes.is_none() && !self.coming.is_empty() {
+            self.comes = Some(Nanos(now.0.saturating_add(FIFO_TIME)));
+        }
         self.room
             .set(if has_room { State::Some } else { State::None });
     }
 
     fn next_event(&self, now: Nanos) -> Option<Nanos> {
-        self.uart.next_event(now)
+        let next = self.uart.next_event(now);
+        next.into_iter().chain(self.comes).min()
     }
 }
 

@@ -1,16 +1,16 @@
 //! The board as a guest sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use device_virtio::rng::Rng;
-use engine_contract::World;
-use machine_bus::{GuestAddress, Port};
+use engine_contract::{Timed, VirtualTime, World};
+use machine_bus::{GuestAddress, Nanos, Port};
 use machine_memory::GuestMemory;
 
 use crate::places::{self, PCI_ECAM, PCI_MEMORY};
 use crate::testing::{FakeClock, FakeController, Sent};
-use crate::{Board, Config, Ending, Ends, Parts, Running};
+use crate::{Board, Config, Ending, Ends, Parts, Running, VirtualClock, Work};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -38,6 +38,7 @@ impl Fixture {
             controller: controller.clone(),
             clock: clock.clone(),
             console: Box::new(sent.clone()),
+            input: Vec::new(),
             ends: ends.clone(),
         };
         let mut board = Board::new(config(), parts).unwrap();
@@ -90,6 +91,7 @@ fn config() -> Config {
         cpus: 2,
         memory: vec![(0, 3 << 30), (4 << 30, 1 << 30)],
         unix_seconds: 1_700_000_000,
+        work: Work::OnThreads,
     }
 }
 
@@ -388,6 +390,7 @@ fn board_alone() -> Board {
         controller: Arc::new(FakeController::default()),
         clock: Arc::new(FakeClock::default()),
         console: Box::new(Sent::default()),
+        input: Vec::new(),
         ends: Arc::new(Ends::new()),
     };
     Board::new(config(), parts).unwrap()
@@ -403,4 +406,64 @@ fn the_bus_has_31_slots() {
     assert!(error.to_string().contains("fewer"), "{error}");
     let tables = machine_acpi::tables(&board.description()).unwrap();
     assert!(tables.pieces.len() > 4);
+}
+
+/// Time that passes when it is told to.
+#[derive(Default)]
+struct FakeTime {
+    now: Mutex<u64>,
+    timed: OnceLock<Arc<dyn Timed>>,
+}
+
+impl VirtualTime for FakeTime {
+    fn now(&self) -> Nanos {
+        Nanos(*self.now.lock().unwrap())
+    }
+
+    fn beginning(&self) -> u64 {
+        0
+    }
+
+    fn instructions(&self) -> u64 {
+        0
+    }
+
+    fn attend(&self, timed: Arc<dyn Timed>) {
+        assert!(self.timed.set(timed).is_ok());
+    }
+}
+
+#[test]
+fn input_that_comes_by_itself_waits_for_the_guest_and_for_virtual_time() {
+    let time = Arc::new(FakeTime::default());
+    let parts = Parts {
+        controller: Arc::new(FakeController::default()),
+        clock: Arc::new(VirtualClock(time.clone())),
+        console: Box::new(Sent::default()),
+        input: (0..20).collect(),
+        ends: Arc::new(Ends::new()),
+    };
+    let board = Board::new(config(), parts).unwrap().start().unwrap();
+    assert!(board.thread.is_none(), "time calls by itself");
+    let timed = time.timed.get().unwrap();
+    let read = |offset| {
+        let mut data = [0];
+        board.port_read(at(places::COM1, offset), &mut data);
+        data[0]
+    };
+    assert_eq!((timed.next(), read(5) & 1), (None, 0));
+    // FIFOs on, ready to receive.
+    board.port_write(at(places::COM1, 2), &[1]);
+    board.port_write(at(places::COM1, 4), &[2]);
+    let mut all = Vec::new();
+    while let Some(next) = timed.next() {
+        *time.now.lock().unwrap() = next.0;
+        timed.run_due();
+        while read(5) & 1 != 0 {
+            all.push(read(0));
+        }
+    }
+    assert_eq!(all, (0..20).collect::<Vec<_>>());
+    // Two FIFOs.
+    assert!(time.now().0 >= 2_000_000, "{:?}", time.now());
 }

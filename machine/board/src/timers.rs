@@ -1,4 +1,4 @@
-//! One thread that waits for the machine's time on behalf of all chips.
+//! One thread that waits for the machine's time on behalf of all chips, unless the clock itself calls who waits for it.
 //!
 //! A chip that wants to be looked at sets its deadline after every access; the thread sleeps until
 //! the earliest and lets those that are due look at the time. Lock order: a chip's, then the
@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use std::{fmt, io};
 
+use engine_contract::Timed as Attended;
 use machine_bus::Nanos;
 
 use crate::clock::Clock;
@@ -109,15 +110,19 @@ impl Timers {
         }
     }
 
-    /// Starts the thread.
-    pub(crate) fn start(self: &Arc<Self>) -> io::Result<JoinHandle<()>> {
+    /// Starts the thread, if there has to be one.
+    pub(crate) fn start(self: &Arc<Self>) -> io::Result<Option<JoinHandle<()>>> {
+        if self.clock.attend(Arc::clone(self) as _) {
+            return Ok(None);
+        }
         let timers = Arc::clone(self);
         let thread = Builder::new().name("timers".to_owned());
-        thread.spawn(move || {
+        let started = thread.spawn(move || {
             while timers.wait() {
                 timers.run_due();
             }
-        })
+        });
+        started.map(Some)
     }
 
     /// Ends the thread.
@@ -149,6 +154,16 @@ impl Timers {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attended for Timers {
+    fn next(&self) -> Option<Nanos> {
+        self.inner().first()
+    }
+
+    fn run_due(&self) {
+        Self::run_due(self);
     }
 }
 
@@ -208,7 +223,7 @@ mod tests {
         let tell = Arc::new(Tell(sender));
         let weak: Weak<Tell> = Arc::downgrade(&tell);
         let timer = timers.add(weak);
-        let thread = timers.start().unwrap();
+        let thread = timers.start().unwrap().unwrap();
         timer.set(Some(Nanos(1)));
         receiver.recv().unwrap();
         timers.stop();

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use guest_abi::device::DevicePage;
 use guest_abi::layout;
@@ -25,6 +25,9 @@ pub enum MemoryError {
     /// The file cannot be mapped.
     #[error("guest memory cannot be mapped: {0}")]
     Map(String),
+    /// There is none to be had.
+    #[error("{0}")]
+    Create(String),
     /// The range is not in the machine's memory.
     #[error("guest address {0:#x} is outside of the machine's memory")]
     Range(u64),
@@ -37,6 +40,7 @@ pub struct GuestMemory {
     file: Arc<File>,
     regions: Arc<[Region]>,
     span: u64,
+    watch: Arc<OnceLock<Watch>>,
 }
 
 /// Memory without a gap, in guest-physical space, in the file and in the monitor.
@@ -110,6 +114,7 @@ impl GuestMemory {
             file,
             regions: regions.into(),
             span,
+            watch: Arc::default(),
         })
     }
 
@@ -122,9 +127,8 @@ impl GuestMemory {
     /// Bytes of it that the host has given so far.
     #[must_use]
     pub fn touched_bytes(&self) -> u64 {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = self.file.metadata();
-        metadata.map_or(0, |metadata| metadata.blocks() * 512)
+        let status = rustix::fs::fstat(self.file.as_ref());
+        status.map_or(0, |status| status.st_blocks.cast_unsigned() * 512)
     }
 
     /// Its regions, by ascending address; the first begins at zero.
@@ -163,7 +167,22 @@ impl GuestMemory {
     /// When the range is not in the machine's memory.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
         let written = self.mapping.write_slice(bytes, GuestAddress(address));
-        written.map_err(|_| MemoryError::Range(address))
+        written.map_err(|_| MemoryError::Range(address))?;
+        self.note_write(address, bytes.len());
+        Ok(())
+    }
+
+    /// The marks of pages with code; from the first call on, writes are noted.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        self.watch.get_or_init(|| Watch::new(self))
+    }
+
+    /// The monitor has written here.
+    pub(crate) fn note_write(&self, address: u64, bytes: usize) {
+        if let Some(watch) = self.watch.get() {
+            watch.note(self, address, bytes as u64);
+        }
     }
 
     /// Copies out.
@@ -196,12 +215,19 @@ impl GuestMemory {
     }
 }
 
+pub use create::{HOLE, create};
+pub use frame::{FRAME_SIZE, Frame, Word};
 pub use pages::{Page, SharedPage};
 pub use pieces::Pieces;
+pub use watch::{Watch, lines};
 
+mod contents;
+mod create;
+mod frame;
 mod large;
 mod pieces;
 mod sockets;
+mod watch;
 
 mod pages {
     #![expect(unsafe_code, reason = "shared pages are references into guest memory")]

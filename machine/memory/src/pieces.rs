@@ -142,9 +142,21 @@ impl Pieces<'_> {
         (rest > 0).then_some((slice, rest))
     }
 
+    /// Notes that so many bytes from the front on may have been written.
+    fn note(&self, count: usize) {
+        let mut left = count;
+        let pieces = self.slices.iter().zip(&self.addresses).skip(self.first);
+        for (slice, address) in pieces {
+            let part = slice.len().min(left);
+            self.memory.note_write(*address, part);
+            left -= part;
+        }
+    }
+
     /// Uses up `count` bytes.
     fn advance(&mut self, mut count: usize) {
         self.remaining -= count;
+        self.note(count);
         while let Some(slice) = self.slices.get_mut(self.first) {
             if count < slice.len() {
                 *slice = slice.offset(count).expect("less than its length");

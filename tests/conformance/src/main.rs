@@ -19,6 +19,7 @@ mod options;
 mod part;
 mod process;
 mod record;
+mod repeated;
 mod report;
 mod scenarios;
 mod scratch;

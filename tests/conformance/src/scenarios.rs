@@ -15,6 +15,7 @@ use crate::check::Outcome;
 use crate::harness::Harness;
 use crate::many_names;
 use crate::process::{self, Run};
+use crate::repeated;
 use crate::scratch::Scratch;
 use crate::shown_files;
 use crate::traces;
@@ -94,6 +95,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario {
             name: "scenario/stats",
             run: stats,
+        },
+        Scenario {
+            name: "scenario/deterministic",
+            run: repeated::programs,
         },
     ]
 }

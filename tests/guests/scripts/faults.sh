@@ -65,7 +65,7 @@ wait_for kill
 
 # A second machine.
 for disk in cut small-qcow2/disk,format=qcow2; do
-    "$husk" boot --kernel "$kernel" --engine kvm --disk $disk 2>said.locked
+    "$husk" boot --kernel "$kernel" --engine "$engine" --disk $disk 2>said.locked
     echo "second machine: status $?, $(cat said.locked)"
 done
 murder

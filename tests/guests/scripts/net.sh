@@ -3,7 +3,9 @@ ip link set lo up 2>/dev/null
 mkdir www
 head -c 8000000 /dev/urandom >www/file
 sum=$(sha256sum <www/file)
-httpd -p 127.0.0.1:8000 -h www || fail "no httpd"
+httpd -f -p 127.0.0.1:8000 -h www &
+server=$!
+trap 'kill $server' EXIT
 
 # The machine waits for a line.
 mkfifo keys

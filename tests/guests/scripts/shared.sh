@@ -1,7 +1,8 @@
-# Given: husk, kernel, initrd, append, work.
+# Given: husk, engine, patience, kernel, initrd, append, work; memory, unless it is the usual.
 
 fail() {
     echo "FAILED: $*"
+    [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null
     exit 1
 }
 
@@ -10,16 +11,18 @@ fail() {
 start() {
     stage=$1
     shift
+    : >"said.$stage"
     # What runs in the background has no standard input unless it is a number that is given.
     exec 4<&0
-    "$husk" boot --kernel "$kernel" --initrd "$initrd" --append "$append stage=$stage" \
-        --engine kvm --memory 256M --no-reboot "$@" >"said.$stage" 2>&1 <&4 &
+    "$husk" boot --kernel "$kernel" ${initrd:+--initrd "$initrd"} \
+        --append "$append stage=$stage" --engine "$engine" --memory "${memory:-256M}" --no-reboot \
+        "$@" >"said.$stage" 2>&1 <&4 &
     pid=$!
 }
 
 # Waits until the machine says something.
 hear() {
-    left=60
+    left=$patience
     until grep -q "$1" "said.$stage"; do
         left=$((left - 1))
         if [ $left = 0 ] || ! kill -0 "$pid" 2>/dev/null; then

@@ -31,7 +31,10 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
     ("--kernel kernel --memory much", &["--memory"]),
     ("--kernel kernel --cpus 0", &["1..=64"]),
     ("--kernel kernel --cpus 65", &["1..=64"]),
-    ("--kernel kernel --engine paravirt", &["auto", "kvm"]),
+    (
+        "--kernel kernel --engine paravirt",
+        &["auto", "kvm", "emulate"],
+    ),
     ("--kernel kernel --disk none", &["none", "exist"]),
     ("--kernel kernel --disk folder", &["directory"]),
     ("--kernel kernel --disk empty", &["empty"]),
@@ -71,6 +74,45 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
     ),
     ("--kernel kernel --allow-net 10.0.0.0/33", &["0 to 32"]),
     ("--kernel kernel --mac 01:00:00:00:00:00", &["group"]),
+    ("--kernel kernel --gdb 65536", &["--gdb", "no port"]),
+    (
+        "--kernel kernel --gdb folder",
+        &["--gdb folder", "there is a file of that name"],
+    ),
+    (
+        "--kernel kernel --gdb none/there",
+        &["--gdb none/there", "No such file"],
+    ),
+    (
+        "--kernel kernel --trace-instructions 2-1",
+        &["no range", "or all"],
+    ),
+    (
+        "--kernel kernel --engine kvm --trace-instructions all",
+        &["--trace-instructions", "--engine emulate"],
+    ),
+    (
+        "--kernel kernel --engine kvm --deterministic",
+        &["--deterministic", "--engine emulate"],
+    ),
+    (
+        "--kernel kernel --deterministic --net user",
+        &["--deterministic", "--net none"],
+    ),
+    (
+        "--kernel kernel --deterministic --volume folder:tag",
+        &["--deterministic", ":ro"],
+    ),
+    (
+        "--kernel kernel --deterministic --gdb 1",
+        &["--deterministic", "--gdb"],
+    ),
+    // It halts, and its timers do not run.
+    (
+        "--kernel kernel --deterministic",
+        &["an interrupt that nothing can bring"],
+    ),
+    ("--kernel kernel --seed 1", &["--deterministic"]),
     ("--kernel kernel --volume none:tag", &["none"]),
     ("--kernel kernel --volume folder", &["HOST:TAG"]),
     ("--kernel kernel --no-such-option", &["--no-such-option"]),

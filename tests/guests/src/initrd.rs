@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::cpio::Archive;
 
@@ -17,8 +17,13 @@ for module in /modules/*; do [ -e \"$module\" ] && insmod \"$module\"; done
 ";
 
 /// Builds it. Modules are loaded in this order; programs are static, and found by name.
-pub(crate) fn build(script: &str, modules: &[PathBuf], programs: &[PathBuf]) -> Result<Vec<u8>> {
-    let busybox = busybox()?;
+pub(crate) fn build(
+    busybox: &Path,
+    script: &str,
+    modules: &[PathBuf],
+    programs: &[PathBuf],
+) -> Result<Vec<u8>> {
+    let busybox = std::fs::read(busybox)?;
     let mut archive = Archive::default();
     for folder in ["bin", "dev", "proc", "sys", "mnt", "modules"] {
         archive.folder(folder);
@@ -36,23 +41,6 @@ pub(crate) fn build(script: &str, modules: &[PathBuf], programs: &[PathBuf]) -> 
         archive.file(&format!("bin/{name}"), &std::fs::read(program)?);
     }
     Ok(archive.finish())
-}
-
-fn busybox() -> Result<Vec<u8>> {
-    let path = vocabulary::find_program("busybox");
-    let path = path.context("busybox is missing: install the Debian package busybox-static")?;
-    let bytes = std::fs::read(&path)?;
-    ensure!(
-        is_static(&bytes),
-        "busybox is not static: install the Debian package busybox-static"
-    );
-    Ok(bytes)
-}
-
-/// A dynamic program names its loader.
-fn is_static(program: &[u8]) -> bool {
-    let head = program.get(..4096).unwrap_or(program);
-    !head.windows(6).any(|window| window == b"/lib64")
 }
 
 /// The file of a module below a kernel's folder.

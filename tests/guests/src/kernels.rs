@@ -1,4 +1,4 @@
-//! Debian's kernels, fetched as packages once and unpacked.
+//! Debian's kernels and their modules.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::initrd;
+use crate::packages::{Architecture, Packages, find};
 
 /// A kernel to boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,18 +17,40 @@ pub(crate) enum Kernel {
     CloudElf,
     /// The one for all machines, as a bzImage.
     Generic,
+    /// The one for 32-bit machines, with page tables of three levels.
+    Pae,
+    /// The one for the oldest machines, with page tables of two levels.
+    NoPae,
+}
+
+impl Kernel {
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Cloud | Self::CloudElf => "linux-image-cloud-amd64",
+            Self::Generic => "linux-image-amd64",
+            Self::Pae => "linux-image-686-pae",
+            Self::NoPae => "linux-image-686",
+        }
+    }
+
+    const fn architecture(self) -> Architecture {
+        match self {
+            Self::Cloud | Self::CloudElf | Self::Generic => Architecture::Host,
+            Self::Pae | Self::NoPae => Architecture::I386,
+        }
+    }
 }
 
 /// Where the kernels are.
 #[derive(Debug)]
 pub(crate) struct Kernels {
-    folder: PathBuf,
+    packages: Packages,
 }
 
 impl Kernels {
     pub(crate) fn new(folder: &Path) -> Self {
-        let folder = folder.to_owned();
-        Self { folder }
+        let packages = Packages::new(folder);
+        Self { packages }
     }
 
     /// The file of a kernel.
@@ -50,65 +73,23 @@ impl Kernels {
         names.iter().map(of).collect()
     }
 
+    /// A static busybox that runs on this kernel.
+    pub(crate) fn busybox(&self, kernel: Kernel) -> Result<PathBuf> {
+        let tree = self.packages.tree("busybox-static", kernel.architecture());
+        let program = std::path::absolute(tree?.join("bin/busybox"))?;
+        ensure!(program.is_file(), "busybox-static has no bin/busybox");
+        Ok(program)
+    }
+
+    /// Packages of whatever else is booted.
+    pub(crate) const fn packages(&self) -> &Packages {
+        &self.packages
+    }
+
     /// The unpacked package.
     fn tree(&self, kernel: Kernel) -> Result<PathBuf> {
-        let meta = match kernel {
-            Kernel::Cloud | Kernel::CloudElf => "linux-image-cloud-amd64",
-            Kernel::Generic => "linux-image-amd64",
-        };
-        let place = self.folder.join(meta);
-        if !place.is_dir() {
-            fetch(meta, &self.folder, &place)?;
-        }
-        Ok(place)
+        self.packages.tree(kernel.package(), kernel.architecture())
     }
-}
-
-fn fetch(meta: &str, folder: &Path, place: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let description = output("apt-cache", &["show", "--no-all-versions", meta], folder)?;
-    let package = needed_by(&description);
-    let package = package.with_context(|| format!("apt knows no {meta}: run apt-get update"))?;
-    let scratch = tempfile::tempdir_in(folder)?;
-    output("apt-get", &["download", &package], scratch.path())?;
-    let file = find(scratch.path(), "linux-image-").context("apt-get left no package")?;
-    let tree = scratch.path().join("tree");
-    let names = [file, tree.clone()].map(|path| path.to_string_lossy().into_owned());
-    output("dpkg-deb", &["-x", &names[0], &names[1]], folder)?;
-    std::fs::rename(tree, place)?;
-    Ok(())
-}
-
-/// The package on which the one described depends.
-fn needed_by(description: &str) -> Option<String> {
-    let mut lines = description.lines();
-    let needed = lines.find_map(|line| line.strip_prefix("Depends: "))?;
-    let mut names = needed.split([',', '|', ' ']);
-    let name = names.find(|name| name.starts_with("linux-image-"))?;
-    Some(name.to_owned())
-}
-
-fn output(program: &str, arguments: &[&str], folder: &Path) -> Result<String> {
-    let mut command = Command::new(program);
-    let done = command.args(arguments).current_dir(folder).output();
-    let done = done.with_context(|| format!("{program} is missing"))?;
-    let said = String::from_utf8_lossy(&done.stderr);
-    ensure!(
-        done.status.success(),
-        "{program} {}: {}",
-        arguments.join(" "),
-        said.lines().last().unwrap_or_default()
-    );
-    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
-}
-
-fn find(folder: &Path, beginning: &str) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten();
-    let wanted = |entry: &std::fs::DirEntry| {
-        let name = entry.file_name();
-        name.to_string_lossy().starts_with(beginning)
-    };
-    entries.into_iter().find(wanted).map(|entry| entry.path())
 }
 
 /// The ELF file in a bzImage, beside it. What follows the compressed bytes makes lz4 fail at the
@@ -135,18 +116,4 @@ fn unpacked(image: &Path) -> Result<PathBuf> {
     }
     std::fs::write(&to, done.stdout)?;
     Ok(to)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_real_package_is_the_one_needed() {
-        let description =
-            "Package: linux-image-amd64\nDepends: linux-image-6.1.0-9-amd64 (= 6.1)\n";
-        let expected = Some("linux-image-6.1.0-9-amd64".to_owned());
-        assert_eq!(needed_by(description), expected);
-        assert_eq!(needed_by("Package: x\n"), None);
-    }
 }

@@ -2,27 +2,35 @@
 //!
 //! * `bad`: command lines that are refused.
 //! * `cases`: what is booted, and what must be seen; `judge`: whether it was.
-//! * `kernels`: Debian's kernels and their modules, fetched once; `tiny`: kernels of some bytes.
+//! * `kernels`: Debian's kernels and their modules; `packages`: how they are fetched, once; `tiny`:
+//!   kernels of some bytes.
 //! * `initrd`, `cpio`: a first file system with busybox and a script; `programs`: what is in it
 //!   besides, in C.
+//! * `debug`: machines in the hands of gdb.
 //! * `scenario`: guests with several lives, what is done to them and to their files meanwhile;
 //!   `scenarios`: all of them, whose scripts are in `../scripts`.
+//! * `systems`: what packages bring whole: Xen, Memtest86+, Debian's installer.
+//! * `when`: which of them are left out where they would take too long.
 //! * `runner`: husk on this host, or in the nested environment that `--nested` names.
 //!
-//! What is missing (packages, a usable KVM) skips cases, loudly and counted.
+//! The engine is KVM's unless `--engine` names another. What is missing (packages, a usable KVM) skips cases, loudly and counted.
 #![forbid(unsafe_code)]
 
 mod bad;
 mod cases;
 mod cpio;
+mod debug;
 mod initrd;
 mod judge;
 mod kernels;
+mod packages;
 mod programs;
 mod runner;
 mod scenario;
 mod scenarios;
+mod systems;
 mod tiny;
+mod when;
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -36,10 +44,13 @@ use anyhow::Result;
 use clap::Parser;
 
 use cases::CASES;
+use debug::DEBUGGED;
 use judge::{Outcome, Wanted};
 use kernels::Kernels;
 use runner::{Prepared, Runner};
 use scenarios::SCENARIOS;
+use systems::SYSTEMS;
+use when::When;
 
 /// Boots whole operating systems.
 #[derive(Debug, Parser)]
@@ -47,6 +58,9 @@ struct Options {
     /// The husk to test
     #[arg(long, default_value = "target/release/husk")]
     husk: PathBuf,
+    /// The engine to ask for
+    #[arg(long, default_value = "kvm")]
+    engine: String,
     /// The built xtask, to run husk in its nested environment, where there is a KVM
     #[arg(long, value_name = "XTASK")]
     nested: Option<PathBuf>,
@@ -56,6 +70,9 @@ struct Options {
     /// Only cases whose name contains this; several: any of them
     #[arg(long)]
     filter: Vec<String>,
+    /// Also what takes minutes where every instruction is interpreted or emulated
+    #[arg(long)]
+    slow: bool,
     /// How many guests run at a time
     #[arg(long, default_value_t = 1, value_name = "N")]
     jobs: usize,
@@ -66,7 +83,7 @@ struct Options {
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
-    let runner = Runner::new(&options.husk, options.nested.as_deref())?;
+    let runner = Runner::new(&options.husk, &options.engine, options.nested.as_deref())?;
     let unusable = runner.unusable()?;
     let kernels = Mutex::new(Kernels::new(&options.folder));
     let suite = Suite {
@@ -78,22 +95,41 @@ fn main() -> Result<ExitCode> {
     let mut tests = Vec::new();
     for (arguments, says) in bad::TABLE {
         let run = || bad::run(suite.runner.husk(), arguments, says);
-        tests.push(Test::new(format!("bad/{arguments}"), run));
+        tests.push(Test::new(format!("bad/{arguments}"), When::Always, run));
     }
     // Kernels are fetched and unpacked by one test at a time.
     let locked = move || kernels.lock().unwrap_or_else(PoisonError::into_inner);
     for case in CASES {
         let prepare = move |folder: &Path| case.prepare(&locked(), folder);
         let run = move || suite.run(case.name, &case.wanted(), &prepare);
-        tests.push(Test::new(case.name.to_owned(), run));
+        tests.push(Test::new(case.name.to_owned(), case.when, run));
     }
     for scenario in SCENARIOS {
         let is_nested = suite.runner.is_nested();
         let prepare = move |folder: &Path| scenario.prepare(&locked(), folder, is_nested);
         let run = move || suite.run(scenario.name, &scenario.wanted(), &prepare);
-        tests.push(Test::new(scenario.name.to_owned(), run));
+        tests.push(Test::new(scenario.name.to_owned(), scenario.when, run));
+    }
+    for debugged in DEBUGGED {
+        let runner = &suite.runner;
+        let place = (runner.husk(), runner.engine(), runner.is_nested());
+        let prepare = move |folder: &Path| debugged.prepare(&locked(), folder, place);
+        let run = move || suite.run(debugged.name, &debugged.wanted(), &prepare);
+        tests.push(Test::new(debugged.name.to_owned(), When::Always, run));
+    }
+    for system in SYSTEMS {
+        let prepare = move |folder: &Path| system.prepare(&locked(), folder);
+        let run = move || suite.run(system.name, &system.wanted(), &prepare);
+        tests.push(Test::new(system.name.to_owned(), system.when, run));
     }
     tests.retain(|test| is_wanted(&test.name, &suite.options.filter));
+    let (is_nested, slow) = (suite.runner.is_nested(), suite.options.slow);
+    let (tests, left_out): (Vec<_>, Vec<_>) = tests
+        .into_iter()
+        .partition(|test| test.when.is_now(is_nested, slow));
+    if !left_out.is_empty() {
+        println!("{} left out that take long (--slow)", left_out.len());
+    }
     let Counts {
         passed,
         failed,
@@ -106,13 +142,14 @@ fn main() -> Result<ExitCode> {
 /// Something to be tested, under a name.
 struct Test<'a> {
     name: String,
+    when: When,
     run: Box<dyn Fn() -> Result<Outcome> + Sync + 'a>,
 }
 
 impl<'a> Test<'a> {
-    fn new(name: String, run: impl Fn() -> Result<Outcome> + Sync + 'a) -> Self {
+    fn new(name: String, when: When, run: impl Fn() -> Result<Outcome> + Sync + 'a) -> Self {
         let run = Box::new(run);
-        Self { name, run }
+        Self { name, when, run }
     }
 }
 
@@ -202,7 +239,10 @@ impl Suite {
         wanted: &Wanted,
         prepare: &impl Fn(&Path) -> Result<Prepared>,
     ) -> Result<Outcome> {
-        let scratch = tempfile::tempdir()?;
+        // The nested environment has the host's files, but not those in /tmp.
+        let folder = std::path::absolute(&self.options.folder)?;
+        std::fs::create_dir_all(&folder)?;
+        let scratch = tempfile::tempdir_in(folder)?;
         let prepared = match prepare(scratch.path()) {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Outcome::Skipped(format!("{error:#}"))),

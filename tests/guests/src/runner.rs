@@ -10,15 +10,23 @@ use anyhow::{Context, Result, ensure};
 
 /// The longest that a guest may take on hardware, and emulated.
 const PATIENCE: Duration = Duration::from_secs(60);
-const PATIENCE_NESTED: Duration = Duration::from_secs(240);
+const PATIENCE_EMULATED: Duration = Duration::from_secs(240);
 
 /// What is run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Prepared {
-    /// By sh(1), which has husk's path in `$husk`.
+    /// By sh(1), which has husk's path in `$husk`, the engine's name in `$engine`, and how many
+    /// seconds a guest may take in `$patience`.
     pub(crate) script: String,
     /// Files and folders that the script names.
     pub(crate) files: Vec<PathBuf>,
+    /// It uses whatever this host has.
+    pub(crate) needs_host: bool,
+    /// The busybox whose shell runs the script and has the programs that it needs; without one,
+    /// the host's shell does.
+    pub(crate) busybox: Option<PathBuf>,
+    /// How many times as long as usual it may take.
+    pub(crate) length: u32,
 }
 
 /// How it ended.
@@ -34,11 +42,12 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) struct Runner {
     husk: PathBuf,
+    engine: String,
     nested: Option<PathBuf>,
 }
 
 impl Runner {
-    pub(crate) fn new(husk: &Path, nested: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(husk: &Path, engine: &str, nested: Option<&Path>) -> Result<Self> {
         let absolute = |path: &Path| {
             let path = std::path::absolute(path)?;
             ensure!(path.is_file(), "{} is missing: build it", path.display());
@@ -46,8 +55,13 @@ impl Runner {
         };
         Ok(Self {
             husk: absolute(husk)?,
+            engine: engine.to_owned(),
             nested: nested.map(absolute).transpose()?,
         })
+    }
+
+    pub(crate) fn engine(&self) -> &str {
+        &self.engine
     }
 
     pub(crate) fn husk(&self) -> &Path {
@@ -59,6 +73,10 @@ impl Runner {
         self.nested.is_some()
     }
 
+    fn is_kvm(&self) -> bool {
+        self.engine == "kvm"
+    }
+
     /// Why nothing can be booted here.
     pub(crate) fn unusable(&self) -> Result<Option<String>> {
         if self.nested.is_some() {
@@ -66,6 +84,9 @@ impl Runner {
             let missing =
                 "qemu-system-x86_64 is missing: install the Debian package qemu-system-x86";
             return Ok(qemu.is_none().then(|| missing.to_owned()));
+        }
+        if !self.is_kvm() {
+            return Ok(None);
         }
         let output = Command::new(&self.husk).arg("engines").output()?;
         let engines = String::from_utf8_lossy(&output.stdout);
@@ -99,22 +120,44 @@ impl Runner {
     /// The script is the same in both places.
     fn command(&self, prepared: &Prepared) -> (Command, Duration) {
         let husk = quoted(&self.husk.to_string_lossy());
-        let script = format!("husk={husk}\n{}", prepared.script);
+        let engine = quoted(&self.engine);
+        let patience = self.patience() * prepared.length;
+        let seconds = patience.as_secs().to_string();
+        let script = format!(
+            "husk={husk}\nengine={engine}\npatience={seconds}\n{}",
+            prepared.script
+        );
         let Some(xtask) = &self.nested else {
-            let mut command = Command::new("sh");
-            command.args(["-c", &script]);
-            return (command, PATIENCE);
+            // It also ends what a script has started, as the end of its shell would not.
+            let mut command = Command::new("timeout");
+            command.args(["--signal=KILL", &seconds]);
+            command.args(&prepared.busybox).args(["sh", "-c", &script]);
+            return (command, patience + PATIENCE);
         };
         let mut command = Command::new(xtask);
         command.arg("nested-kvm").args(["--memory", "2G"]);
-        let seconds = PATIENCE_NESTED.as_secs().to_string();
         command.args(["--timeout", &seconds]);
-        for file in prepared.files.iter().chain([&self.husk]) {
+        if prepared.needs_host {
+            command.arg("--host-root");
+        }
+        let files = prepared.files.iter().chain([&self.husk]);
+        for file in files.filter(|_| !prepared.needs_host) {
             command.arg("--file").arg(file);
         }
-        let busybox = vocabulary::find_program("busybox").unwrap_or_default();
-        command.arg(busybox).args(["sh", "-c", &script]);
-        (command, PATIENCE_NESTED + PATIENCE)
+        let busybox = prepared.busybox.clone();
+        let busybox = busybox.or_else(|| vocabulary::find_program("busybox"));
+        command.arg(busybox.unwrap_or_default());
+        command.args(["sh", "-c", &script]);
+        (command, patience + PATIENCE)
+    }
+
+    /// How long a guest may take.
+    fn patience(&self) -> Duration {
+        if self.is_kvm() && !self.is_nested() {
+            PATIENCE
+        } else {
+            PATIENCE_EMULATED
+        }
     }
 }
 

@@ -9,15 +9,17 @@ use crate::cases::APPEND;
 use crate::judge::Wanted;
 use crate::kernels::{Kernel, Kernels};
 use crate::runner::{Prepared, quoted};
+use crate::when::When;
 use crate::{initrd, programs};
 
 /// What the scripts of all scenarios share.
-const SHARED: &str = include_str!("../scripts/shared.sh");
+pub(crate) const SHARED: &str = include_str!("../scripts/shared.sh");
 
 /// A guest, and the script that has it in its hands. The script ends with 0, and says what it saw.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
+    pub(crate) when: When,
     pub(crate) kernel: Kernel,
     /// Modules in the order of loading.
     pub(crate) modules: &'static [&'static str],
@@ -70,7 +72,9 @@ impl Scenario {
         let programs = programs.map(|program| programs::build(program, folder));
         let programs = programs.collect::<Result<Vec<_>>>()?;
         let initrd = folder.join("initrd");
-        std::fs::write(&initrd, initrd::build(self.guest, &modules, &programs)?)?;
+        let busybox = kernels.busybox(self.kernel)?;
+        let contents = initrd::build(&busybox, self.guest, &modules, &programs)?;
+        std::fs::write(&initrd, contents)?;
         let work = folder.join("work");
         std::fs::create_dir(&work)?;
         for (name, text) in self.texts {
@@ -94,6 +98,9 @@ impl Scenario {
         Ok(Prepared {
             script: format!("{}{SHARED}{}", variables.concat(), self.script),
             files,
+            needs_host: false,
+            busybox: Some(kernels.busybox(Kernel::Cloud)?),
+            length: 1,
         })
     }
 
@@ -104,7 +111,7 @@ impl Scenario {
     }
 }
 
-fn word(path: &Path) -> String {
+pub(crate) fn word(path: &Path) -> String {
     quoted(&path.to_string_lossy())
 }
 
@@ -114,7 +121,7 @@ fn words(paths: &[PathBuf]) -> String {
 }
 
 /// A program, also of those that only root has in its path.
-fn find((name, package): &(&str, &str)) -> Result<PathBuf> {
+pub(crate) fn find((name, package): &(&str, &str)) -> Result<PathBuf> {
     let system = || ["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).join(name));
     let found = vocabulary::find_program(name);
     let found = found.or_else(|| system().into_iter().find(|path| path.is_file()));

@@ -3,6 +3,7 @@
 use crate::cases::PCI;
 use crate::kernels::Kernel;
 use crate::scenario::Scenario;
+use crate::when::When;
 
 /// All of them.
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -11,6 +12,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     FILES,
     FAULTS,
     NET,
+    REPEATED,
 ];
 
 const BLOCK: &[&str] = &[PCI[0], PCI[1], PCI[2], PCI[3], PCI[4], "virtio_blk"];
@@ -32,6 +34,7 @@ const BLOCK_AND_EXT4: &[&str] = &[
 const fn qcow2(name: &'static str, kernel: Kernel, modules: &'static [&'static str]) -> Scenario {
     Scenario {
         name,
+        when: When::Always,
         kernel,
         modules,
         programs: &[],
@@ -63,6 +66,7 @@ const fn qcow2(name: &'static str, kernel: Kernel, modules: &'static [&'static s
 /// What a program sees of a folder, on the host and by virtio-fs.
 const FILES: Scenario = Scenario {
     name: "files/cloud",
+    when: When::Always,
     kernel: Kernel::Cloud,
     modules: &[PCI[0], PCI[1], PCI[2], PCI[3], PCI[4], "fuse", "virtiofs"],
     programs: &["files"],
@@ -78,6 +82,7 @@ const FILES: Scenario = Scenario {
 /// Frames of a driver that is not ours, by the user network.
 const NET: Scenario = Scenario {
     name: "net/cloud",
+    when: When::Always,
     kernel: Kernel::Cloud,
     modules: &[
         PCI[0],
@@ -109,9 +114,43 @@ const NET: Scenario = Scenario {
     expected: &[],
 };
 
+/// The same machine several times, to the bit.
+const REPEATED: Scenario = Scenario {
+    name: "repeated/cloud",
+    when: When::NotNested,
+    kernel: Kernel::Cloud,
+    modules: &[
+        PCI[0],
+        PCI[1],
+        PCI[2],
+        PCI[3],
+        PCI[4],
+        "virtio_blk",
+        "virtio-rng",
+        "fuse",
+        "virtiofs",
+    ],
+    programs: &[],
+    guest: include_str!("../scripts/repeated-guest.sh"),
+    script: include_str!("../scripts/repeated.sh"),
+    tools: &[],
+    nested_modules: &[],
+    texts: &[],
+    says: &[
+        "one: status 0",
+        "guest: heard a line",
+        "guest: done",
+        "repeated: the same is said",
+        "repeated: the same state",
+        "repeated: another seed differs",
+    ],
+    expected: &[],
+};
+
 /// Disks that fail in the middle of a machine's life, and what is there after the next start.
 const FAULTS: Scenario = Scenario {
     name: "faults/cloud",
+    when: When::Always,
     kernel: Kernel::Cloud,
     modules: BLOCK,
     programs: &["sweep"],

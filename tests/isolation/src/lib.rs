@@ -11,6 +11,8 @@
 
 mod chips;
 mod devices;
+mod emulate;
+mod instructions;
 mod kernels;
 mod legacy;
 mod net;
@@ -24,6 +26,8 @@ mod virtio;
 
 pub use chips::apic;
 pub use devices::{virtio_console, virtio_fs, virtio_rng};
+pub use emulate::emulate;
+pub use instructions::{instructions, instructions_tally};
 pub use legacy::{hpet, legacy};
 pub use net::virtio_net;
 pub use net_stack::net_stack;
@@ -39,12 +43,14 @@ use guest_config::MachineConfig;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 23] = [
     ("apic", apic),
     ("config", config),
     ("device_page", device_page),
     ("elf", elf),
+    ("emulate", emulate),
     ("hpet", hpet),
+    ("instructions", instructions),
     ("kernel_linux", kernels::linux),
     ("kernel_multiboot", kernels::multiboot),
     ("kernel_pvh", kernels::pvh),

@@ -1,7 +1,7 @@
 //! A byte string as a list of numbers, for targets that make calls of it.
 
 /// What is left of an input.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Script<'d>(&'d [u8]);
 
 impl<'d> Script<'d> {

@@ -31,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) load: fn(&Site<'_>) -> Result<Served>,
     /// After `SIGTERM`, as a shell counts: its own, as natively.
     pub(crate) status: i32,
+    /// Some end by whichever of two threads comes first, natively, too: the other's.
+    pub(crate) status_in_race: Option<i32>,
     /// Some look whether they are process 1, as in every machine, and end otherwise then.
     pub(crate) status_as_first: Option<i32>,
 }
@@ -52,7 +54,7 @@ impl Server {
         let served = served.with_context(said)?;
         // Some end otherwise while a connection is open: it shall notice that all are gone.
         std::thread::sleep(REST);
-        machine.end(self.status_at(site.place))?;
+        machine.end_as_one_of(&self.statuses_at(site.place))?;
         Ok(served)
     }
 
@@ -75,11 +77,12 @@ impl Server {
         site.start(&["--memory", self.memory], words)
     }
 
-    fn status_at(&self, place: Place) -> i32 {
-        match place {
+    fn statuses_at(&self, place: Place) -> Vec<i32> {
+        let first = match place {
             Place::Native => self.status,
             Place::Machine(_) => self.status_as_first.unwrap_or(self.status),
-        }
+        };
+        std::iter::once(first).chain(self.status_in_race).collect()
     }
 
     /// In a machine, and natively for the ratio if that is wanted.

@@ -104,11 +104,19 @@ impl Machine {
     ///
     /// # Errors
     /// When it has ended before, does not end, or ends otherwise.
-    pub fn end(mut self, wanted: i32) -> Result<()> {
+    pub fn end(self, wanted: i32) -> Result<()> {
+        self.end_as_one_of(&[wanted])
+    }
+
+    /// Ends it by `SIGTERM`; its status must be one of these, as a shell counts.
+    ///
+    /// # Errors
+    /// When it has ended before, does not end, or ends otherwise.
+    pub fn end_as_one_of(mut self, wanted: &[i32]) -> Result<()> {
         let status = self.stop()?;
         ensure!(
-            status == wanted,
-            "after SIGTERM its status is {status}, not {wanted}: {}",
+            wanted.contains(&status),
+            "after SIGTERM its status is {status}, not of {wanted:?}: {}",
             tail(&self.said())
         );
         Ok(())

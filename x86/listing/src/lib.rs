@@ -1,14 +1,18 @@
 //! A virtual CPU as text for people: its registers and the instructions that come next.
 //!
-//! For reports about a guest that cannot go on. [`describe`] is pure: who calls it has the
-//! registers ([`x86_state`]) and a copy of the bytes at the instruction pointer, which
+//! For reports about a guest that cannot go on, and for traces ([`executed`]). [`describe`] is pure: who calls it
+//! has the registers ([`x86_state`]) and a copy of the bytes at the instruction pointer, which
 //! it read through the guest's page tables. Nothing here judges what it shows.
 #![forbid(unsafe_code)]
+
+mod executed;
 
 use std::fmt::{self, Display, Formatter};
 
 use iced_x86::{Decoder, DecoderOptions, Formatter as _, Instruction, IntelFormatter};
 use x86_state::{CpuState, Segment};
+
+pub use executed::executed;
 
 /// Most instructions that are shown.
 const INSTRUCTIONS_MAX: usize = 8;

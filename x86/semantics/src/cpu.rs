@@ -11,7 +11,8 @@ const DIRECTION: u64 = 1 << 10;
 /// `VM` and `AC`.
 const VIRTUAL_8086: u64 = 1 << 17;
 const ALIGNMENT_CHECK: u64 = 1 << 18;
-/// `CR0.PE`.
+/// `CR0.AM`, and `CR0.PE`.
+const ALIGNMENT_MASK: u64 = 1 << 18;
 const PROTECTION: u64 = 1;
 /// `EFER.LMA`.
 const LONG_MODE_ACTIVE: u64 = 1 << 10;
@@ -38,6 +39,16 @@ impl CodeSize {
         }
     }
 
+    /// The bits of an instruction's address that follows on another: beyond the segment's end it is refused,
+    /// not found at its start.
+    #[must_use]
+    pub const fn following(self) -> u64 {
+        match self {
+            Self::Quad => u64::MAX,
+            _ => 0xffff_ffff,
+        }
+    }
+
     /// For the decoder.
     #[must_use]
     pub const fn bits(self) -> u32 {
@@ -49,8 +60,33 @@ impl CodeSize {
     }
 }
 
-/// Registers between two instructions.
-#[derive(Clone, Debug)]
+/// Model-specific registers that instructions use (SDM vol. 4; for those of `SYSCALL`, APM vol. 2, 6.1.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelSpecific {
+    /// `STAR`: the selectors of `SYSCALL` and `SYSRET`, and where the first leads outside long mode.
+    pub star: u64,
+    /// `LSTAR`: where it leads from 64-bit code.
+    pub lstar: u64,
+    /// `CSTAR`: where it leads from compatibility mode.
+    pub cstar: u64,
+    /// `SFMASK`: the flags that it clears.
+    pub flag_mask: u64,
+    /// What `SWAPGS` puts into the base of `GS`.
+    pub kernel_gs_base: u64,
+    /// Selector of `SYSENTER`.
+    pub sysenter_cs: u64,
+    /// Its stack pointer.
+    pub sysenter_esp: u64,
+    /// Where it leads.
+    pub sysenter_eip: u64,
+    /// What `RDTSCP` and `RDPID` tell.
+    pub tsc_aux: u64,
+    /// Page attribute table.
+    pub pat: u64,
+}
+
+/// Registers between two instructions. By default, all are zero.
+#[derive(Clone, Debug, Default)]
 pub struct Cpu {
     /// `rax rcx rdx rbx rsp rbp rsi rdi r8..r15`.
     pub general: [u64; 16],
@@ -66,8 +102,18 @@ pub struct Cpu {
     pub control: Control,
     /// Global descriptor table.
     pub gdt: Table,
+    /// Interrupt descriptor table.
+    pub idt: Table,
+    /// `dr0..dr3`, `dr6`, `dr7`.
+    pub debug: [u64; 6],
+    /// Model-specific registers that instructions use.
+    pub model_specific: ModelSpecific,
     /// The instruction before loaded `SS` or allowed interrupts: they wait for one more.
     pub interrupt_shadow: bool,
+    /// It waits for an interrupt.
+    pub halted: bool,
+    /// Somebody looks at each step of a repeated instruction: it ends after one, and is met again.
+    pub by_steps: bool,
 }
 
 impl Cpu {
@@ -113,10 +159,23 @@ impl Cpu {
         }
     }
 
+    /// Whether accesses to memory have to be aligned.
+    #[must_use]
+    pub const fn checks_alignment(&self) -> bool {
+        self.control.cr0 & ALIGNMENT_MASK != 0
+            && self.system_flags & ALIGNMENT_CHECK != 0
+            && self.level() == 3
+    }
+
     /// In whose name it accesses memory.
     #[must_use]
     pub const fn privilege(&self) -> Privilege {
-        if self.level() == 3 {
+        self.privilege_at(self.level())
+    }
+
+    /// In whose name it would access memory at a level.
+    pub(crate) const fn privilege_at(&self, level: u8) -> Privilege {
+        if level == 3 {
             Privilege::User
         } else {
             Privilege::Supervisor {

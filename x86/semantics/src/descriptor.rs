@@ -2,6 +2,8 @@
 
 use x86_state::Segment;
 
+use crate::Size;
+
 /// What kinds of system descriptors there are, by their type (SDM vol. 3, table 3-2).
 pub(crate) mod system {
     pub(crate) const TASK_16: u8 = 1;
@@ -12,6 +14,10 @@ pub(crate) mod system {
     pub(crate) const TASK: u8 = 9;
     pub(crate) const TASK_BUSY: u8 = 11;
     pub(crate) const CALL_GATE: u8 = 12;
+    pub(crate) const INTERRUPT_GATE_16: u8 = 6;
+    pub(crate) const TRAP_GATE_16: u8 = 7;
+    pub(crate) const INTERRUPT_GATE: u8 = 14;
+    pub(crate) const TRAP_GATE: u8 = 15;
 }
 
 /// A segment's access rights, as [`Segment::rights`] has them.
@@ -119,6 +125,77 @@ impl Descriptor {
             limit: self.limit(),
             rights: self.rights().0,
         }
+    }
+}
+
+/// A gate, in long mode with its second half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gate {
+    pub(crate) low: u64,
+    pub(crate) high: u64,
+}
+
+impl Gate {
+    /// Type, level and presence.
+    pub(crate) const fn rights(self) -> Rights {
+        Descriptor(self.low).rights()
+    }
+
+    /// Whether it leads to a handler of interrupts.
+    pub(crate) const fn is_handler(self, is_long: bool) -> bool {
+        let rights = self.rights();
+        rights.is_system()
+            && match rights.kind() {
+                system::INTERRUPT_GATE | system::TRAP_GATE => true,
+                system::INTERRUPT_GATE_16 | system::TRAP_GATE_16 => !is_long,
+                _ => false,
+            }
+    }
+
+    /// Whether it leads to a task.
+    pub(crate) const fn is_task(self) -> bool {
+        self.rights().is_system() && self.rights().kind() == system::TASK_GATE
+    }
+
+    /// Whether further interrupts wait.
+    pub(crate) const fn is_for_interrupts(self) -> bool {
+        matches!(
+            self.rights().kind(),
+            system::INTERRUPT_GATE_16 | system::INTERRUPT_GATE
+        )
+    }
+
+    /// What is pushed at a time.
+    pub(crate) const fn size(self, is_long: bool) -> Size {
+        match self.rights().kind() {
+            system::INTERRUPT_GATE_16 | system::TRAP_GATE_16 | system::CALL_GATE_16 => Size::Word,
+            _ if is_long => Size::Quad,
+            _ => Size::Double,
+        }
+    }
+
+    pub(crate) const fn selector(self) -> u16 {
+        (self.low >> 16) as u16
+    }
+
+    /// Where it leads, in the code of its selector.
+    pub(crate) const fn offset(self, is_long: bool) -> u64 {
+        let low = self.low & 0xffff | self.low >> 32 & 0xffff_0000;
+        match self.size(is_long) {
+            Size::Word => low & 0xffff,
+            Size::Quad => low | (self.high & 0xffff_ffff) << 32,
+            _ => low,
+        }
+    }
+
+    /// Of a call gate: values that go from the caller's stack to the inner one.
+    pub(crate) const fn arguments(self) -> u64 {
+        self.low >> 32 & 31
+    }
+
+    /// Number of a stack in the interrupt stack table of long mode, or zero.
+    pub(crate) const fn interrupt_stack(self) -> u64 {
+        self.low >> 32 & 7
     }
 }
 

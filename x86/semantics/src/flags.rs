@@ -31,6 +31,13 @@ pub struct Flags {
     carries: u64,
 }
 
+impl Default for Flags {
+    /// None is set.
+    fn default() -> Self {
+        Self::from_bits(0)
+    }
+}
+
 impl Flags {
     /// All six (`RFLAGS` bits 0, 2, 4, 6, 7 and 11).
     pub const MASK: u64 = CARRY | PARITY | ADJUST | ZERO | SIGN | OVERFLOW;

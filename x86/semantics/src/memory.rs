@@ -2,7 +2,7 @@
 
 use x86_paging::{Access, Privilege};
 
-use crate::{Exception, Size};
+use crate::{Exception, Size, System};
 
 /// Whether somebody is allowed an access, and what is there. Whoever implements it translates, and splits
 /// what crosses pages: both pages are looked at before anything is written.
@@ -37,4 +37,31 @@ pub trait Memory {
         old_and_new: (u64, u64),
         privilege: Privilege,
     ) -> Result<bool, Exception>;
+
+    /// Reads bytes, which may cross a page.
+    ///
+    /// # Errors
+    /// As for reading.
+    fn read_bytes(
+        &mut self,
+        address: u64,
+        into: &mut [u8],
+        access: Access,
+    ) -> Result<(), Exception>;
+
+    /// Writes bytes; both pages of those that cross one are looked at before anything is written.
+    ///
+    /// # Errors
+    /// As for reading.
+    fn write_bytes(
+        &mut self,
+        address: u64,
+        bytes: &[u8],
+        privilege: Privilege,
+    ) -> Result<(), Exception>;
+
+    /// What is around the processor, for the instructions of systems; without, they are unknown.
+    fn system(&mut self) -> Option<&mut dyn System> {
+        None
+    }
 }

@@ -89,6 +89,19 @@ pub struct Control {
     pub xcr0: u64,
 }
 
+impl Control {
+    /// The process context: zero where `CR4.PCIDE` is clear (SDM vol. 3, 4.10.1).
+    #[must_use]
+    pub const fn context(&self) -> u16 {
+        const PROCESS_CONTEXTS: u64 = 1 << 17;
+        if self.cr4 & PROCESS_CONTEXTS == 0 {
+            0
+        } else {
+            self.cr3 as u16 & 0xfff
+        }
+    }
+}
+
 /// What is on its way to the processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events {

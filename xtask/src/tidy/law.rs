@@ -54,12 +54,21 @@ const LAW: &[Rule] = &[
         from: "x86/semantics",
         may_use: &["x86/state", "x86/paging"],
     },
+    // It lets the host's processor do what it emulates.
+    Rule {
+        from: "x86/vector",
+        may_use: &["x86/state", "x86/paging", "x86/semantics", "host/processor"],
+    },
     Rule {
         from: "machine/memory",
         may_use: &["host"],
     },
     Rule {
         from: "machine/bus",
+        may_use: &[],
+    },
+    Rule {
+        from: "machine/entropy",
         may_use: &[],
     },
     Rule {
@@ -70,6 +79,16 @@ const LAW: &[Rule] = &[
     Rule {
         from: "machine/board",
         may_use: &["engines/contract", "machine/*", "devices/*"],
+    },
+    // Put together from chips, as a board is.
+    Rule {
+        from: "machine/irqchip",
+        may_use: &["engines/contract", "machine/bus", "devices/legacy"],
+    },
+    // It stands between an engine and whoever runs its virtual CPUs.
+    Rule {
+        from: "machine/debugger",
+        may_use: &["engines/contract", "machine/bus", "machine/memory", "x86/*"],
     },
     Rule {
         from: "machine/bells",
@@ -82,6 +101,18 @@ const LAW: &[Rule] = &[
     Rule {
         from: "engines/contract",
         may_use: &["x86/state", "machine/*"],
+    },
+    // A processor has its local interrupt controller; vector instructions are the host's own.
+    Rule {
+        from: "engines/emulate",
+        may_use: &[
+            "engines/contract",
+            "x86/*",
+            "machine/*",
+            "devices/legacy",
+            "host",
+            "host/processor",
+        ],
     },
     Rule {
         from: "engines/*",
@@ -119,6 +150,7 @@ const LAW: &[Rule] = &[
         from: "cli",
         may_use: &[
             "engines/contract",
+            "engines/emulate",
             "engines/kvm",
             "engines/paravirt",
             "x86/*",
@@ -135,9 +167,29 @@ const LAW: &[Rule] = &[
         from: "tests/isolation",
         may_use: &["*"],
     },
+    // It puts whole machines together.
+    Rule {
+        from: "tests/lockstep",
+        may_use: &["*"],
+    },
     Rule {
         from: "tests/servers",
         may_use: &["tests/serving", "tests/vocabulary"],
+    },
+    // What machines of every engine must do, for the tests of engines.
+    Rule {
+        from: "tests/machines",
+        may_use: &[
+            "engines/contract",
+            "machine/bus",
+            "machine/memory",
+            "x86/state",
+        ],
+    },
+    // The host's processor beside ours, for the tests of what instructions do.
+    Rule {
+        from: "tests/oracle",
+        may_use: &["host/processor", "x86/*"],
     },
     Rule {
         from: "tests/*",
@@ -157,7 +209,12 @@ const LAW: &[Rule] = &[
 const FOR_EVERYONE: &[&str] = &["guest/abi"];
 
 /// What anyone's tests may use.
-const FOR_EVERY_TEST: &[&str] = &["tests/vocabulary", "host/processor"];
+const FOR_EVERY_TEST: &[&str] = &[
+    "tests/vocabulary",
+    "tests/machines",
+    "tests/oracle",
+    "host/processor",
+];
 
 /// The builder of freestanding programs, and whose build scripts may call it.
 const BUILDER: &str = "host/freestanding";

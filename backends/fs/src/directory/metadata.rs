@@ -18,7 +18,7 @@ use super::files::{drop_privilege_bits, position};
 use super::names::chown;
 use super::{Access, DirectoryService};
 use crate::handles::Kind;
-use crate::wire::{self, Call, Result};
+use crate::wire::{Call, Result};
 
 impl DirectoryService {
     pub(super) fn getattr(&mut self, call: &mut Call<'_>) -> Result<()> {
@@ -29,7 +29,8 @@ impl DirectoryService {
         } else {
             self.nodes.get(node)?.fd()
         };
-        call.put(&wire::attributes_out(&rustix::fs::fstat(fd)?))
+        let stat = rustix::fs::fstat(fd)?;
+        call.put(&self.attributes_out(&stat))
     }
 
     /// Applies the changes in the order in which they do not undo each other: a new owner
@@ -54,7 +55,8 @@ impl DirectoryService {
             let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
             rustix::fs::utimensat(node, c"", &times, flags)?;
         }
-        call.put(&wire::attributes_out(&rustix::fs::fstat(node)?))
+        let stat = rustix::fs::fstat(node)?;
+        call.put(&self.attributes_out(&stat))
     }
 
     fn set_size(&self, id: u64, wanted: &SetattrIn) -> Result<()> {
@@ -78,7 +80,7 @@ impl DirectoryService {
 
     pub(super) fn statfs(&mut self, call: &mut Call<'_>) -> Result<()> {
         let figures = rustix::fs::fstatvfs(self.nodes.get(call.header.nodeid)?.fd())?;
-        call.put(&StatfsOut {
+        call.put(&self.nodes.appearance.room(StatfsOut {
             blocks: figures.f_blocks,
             bfree: figures.f_bfree,
             bavail: figures.f_bavail,
@@ -88,7 +90,7 @@ impl DirectoryService {
             namelen: u32::try_from(figures.f_namemax).unwrap_or(255),
             frsize: u32::try_from(figures.f_frsize).unwrap_or(4096),
             ..StatfsOut::default()
-        })
+        }))
     }
 
     /// Whether the host would let the monitor; the guest's kernel has asked the mode bits.

@@ -30,10 +30,12 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use guest_abi::fuse::{EntryOut, Opcode, init};
+use guest_abi::fuse::{AttrOut, EntryOut, Opcode, init};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use crate::appearance::Appearance;
 use crate::confine::{self, Reopener};
 use crate::handles::{Handles, Kind};
 use crate::locks::RecordLocks;
@@ -217,6 +219,22 @@ impl DirectoryService {
         self
     }
 
+    /// Shows files without what differs between two runs over the same ones.
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        self.nodes.appearance = Appearance::repeatable();
+        self
+    }
+
+    /// The attributes of a file that the guest knows.
+    fn attributes_out(&mut self, stat: &Stat) -> AttrOut {
+        AttrOut {
+            attr_valid: VALID_SECONDS,
+            attr: self.nodes.appearance.attributes(stat),
+            ..AttrOut::default()
+        }
+    }
+
     /// Carries one request out, by family.
     fn dispatch(&mut self, call: &mut Call<'_>) -> Result<()> {
         if self.access == Access::ReadOnly && changes(call.opcode) {
@@ -301,7 +319,7 @@ fn enter(nodes: &mut Nodes, fd: OwnedFd) -> Result<EntryOut> {
         nodeid: nodes.remember(fd, &stat)?,
         entry_valid: VALID_SECONDS,
         attr_valid: VALID_SECONDS,
-        attr: wire::attributes(&stat),
+        attr: nodes.appearance.attributes(&stat),
         ..EntryOut::default()
     })
 }

@@ -10,7 +10,7 @@ mod device;
 mod page;
 
 pub use device::FileSystem;
-pub use page::FsDevice;
+pub use page::{FsDevice, FsQueue};
 
 /// Queue of urgent requests.
 pub const QUEUE_URGENT: u16 = 0;

@@ -22,6 +22,26 @@ const QUEUE_SIZE: u16 = 256;
 /// Feature bit: the device follows virtio 1.
 const VERSION_1: u64 = 1 << 32;
 
+/// One queue of such a device.
+pub struct FsQueue {
+    device: FsDevice,
+    number: u16,
+    /// Once the driver has set it up.
+    ring: Option<Queue>,
+}
+
+impl FsQueue {
+    /// Answers what the driver has made available.
+    pub fn work(&mut self, service: &mut dyn FuseService) {
+        if self.ring.is_none() {
+            self.ring = self.device.configure(self.number);
+        }
+        if let Some(ring) = &mut self.ring {
+            self.device.drain(ring, service);
+        }
+    }
+}
+
 /// One file system device of a machine.
 #[derive(Clone)]
 pub struct FsDevice {
@@ -67,18 +87,40 @@ impl FsDevice {
         memory.page(layout::DEVICE_PAGES + u64::from(number) * layout::PAGE_SIZE)
     }
 
+    /// Its number.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Serves one queue until the machine ends; the thread's whole life.
     pub fn serve(&self, queue: u16, service: &mut dyn FuseService) {
-        let mut ring: Option<Queue> = None;
+        let mut served = self.queue(queue);
         let mut seen = 0;
         while let Some(count) = self.bells.wait(self.number, queue, seen, Look::Adaptive) {
             seen = count;
-            if ring.is_none() {
-                ring = self.configure(queue);
-            }
-            if let Some(ring) = &mut ring {
-                self.drain(ring, service);
-            }
+            served.work(service);
+        }
+    }
+
+    /// Has the driver call the monitor whenever it rings for a queue, for which no thread waits.
+    pub fn want_calls(&self, queue: u16) {
+        let page = Self::page(self.number, &self.memory).ok();
+        if let Some(slot) = page
+            .as_ref()
+            .and_then(|page| page.queues.get(usize::from(queue)))
+        {
+            slot.asleep.store(1, Ordering::SeqCst);
+        }
+    }
+
+    /// One of its queues, for whoever serves it.
+    #[must_use]
+    pub fn queue(&self, number: u16) -> FsQueue {
+        FsQueue {
+            device: self.clone(),
+            number,
+            ring: None,
         }
     }
 

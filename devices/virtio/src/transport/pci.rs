@@ -152,6 +152,13 @@ impl VirtioPci {
         }
     }
 
+    /// With a device that has no threads: a virtual CPU that notifies it goes on when its work is done.
+    #[must_use]
+    pub fn working_at_once(self) -> Self {
+        self.registers.work_at_once();
+        self
+    }
+
     /// A copy of the state. The device pauses for it.
     pub fn save(&self) -> PciState {
         let device = self.registers.save();

@@ -1,34 +1,16 @@
 //! Guests that cannot go on, and requests that cannot be met.
 
-use engine_contract::{Engine as _, Resources, Stop, VcpuId};
+use engine_contract::{Engine as _, Resources, VcpuId};
 use engine_kvm::Kvm;
-use x86_state::Table;
+use machines::code;
+use machines::harness::{Recorder, first, machine, machine_with, start};
 
-use crate::code;
-use crate::harness::{Recorder, first, machine, machine_with, needs_kvm, start};
-
-#[test]
-fn a_triple_fault_is_reported() {
-    needs_kvm!("triple fault");
-    let mut machine = machine_with(code::fault(), 1);
-    let mut vcpu = first(&mut *machine);
-    let mut state = start();
-    state.idt = Table::default();
-    vcpu.set_state(&state).unwrap();
-    let world = Recorder::new(&*vcpu);
-    assert_eq!(vcpu.run(&world).unwrap(), Stop::TripleFault);
-    assert_eq!(world.accesses(), []);
-    // It can be started anew.
-    machine.memory().write(0x1_0000, code::spin()).unwrap();
-    vcpu.set_state(&start()).unwrap();
-    vcpu.kick().kick();
-    assert_eq!(vcpu.run(&world).unwrap(), Stop::Kicked);
-}
+use crate::needs_kvm;
 
 #[test]
 fn what_kvm_cannot_emulate_is_shown() {
     needs_kvm!("no emulation");
-    let mut machine = machine_with(code::strange(), 1);
+    let mut machine = machine_with(&Kvm, code::strange(), 1);
     let mut vcpu = first(&mut *machine);
     let world = Recorder::new(&*vcpu);
     let error = vcpu.run(&world).unwrap_err().to_string();
@@ -40,7 +22,7 @@ fn what_kvm_cannot_emulate_is_shown() {
 #[test]
 fn code_outside_of_memory_is_said_to_be_so() {
     needs_kvm!("no code");
-    let mut machine = machine_with(code::run_away(), 1);
+    let mut machine = machine_with(&Kvm, code::run_away(), 1);
     let mut vcpu = first(&mut *machine);
     let world = Recorder::new(&*vcpu);
     let error = vcpu.run(&world).unwrap_err().to_string();
@@ -52,7 +34,7 @@ fn code_outside_of_memory_is_said_to_be_so() {
 #[test]
 fn impossible_states_and_machines_are_refused() {
     needs_kvm!("refusals");
-    let mut one = machine(1 << 20, 2);
+    let mut one = machine(&Kvm, 1 << 20, 2);
     let mut vcpu = one.vcpu(VcpuId(1)).unwrap();
     let refused = |id| one.vcpu(VcpuId(id)).err().expect("refused").to_string();
     let mut refused = refused;

@@ -2,8 +2,10 @@
 
 use engine_contract::DirtyLog;
 
-use crate::code;
-use crate::harness::{Recorder, first, load, machine, needs_kvm, run};
+use crate::needs_kvm;
+use engine_kvm::Kvm;
+use machines::code;
+use machines::harness::{Recorder, first, load, machine, run};
 
 const GIB: u64 = 1 << 30;
 const TABLES: std::ops::RangeInclusive<u64> = 1..=7;
@@ -24,7 +26,7 @@ fn pages(log: &dyn DirtyLog) -> Vec<u64> {
 #[test]
 fn exactly_the_pages_that_were_written_are_in_the_log() {
     needs_kvm!("dirty log");
-    let mut machine = machine(4 * GIB, 1);
+    let mut machine = machine(&Kvm, 4 * GIB, 1);
     load(machine.memory(), code::stores());
     let log = machine.dirty_log().expect("the ability");
     assert!(log.take().is_err(), "nothing is noted yet");
@@ -39,7 +41,7 @@ fn exactly_the_pages_that_were_written_are_in_the_log() {
     let touched = pages(&*log);
     assert!(expected.iter().all(|page| touched.contains(page)));
     assert!(pages(&*log).is_empty());
-    vcpu.set_state(&crate::harness::start()).unwrap();
+    vcpu.set_state(&machines::harness::start()).unwrap();
     run(&mut *vcpu, &world);
     assert_eq!(pages(&*log), expected);
     assert!(pages(&*log).is_empty());
@@ -53,7 +55,7 @@ fn exactly_the_pages_that_were_written_are_in_the_log() {
 #[test]
 fn only_what_was_touched_exists() {
     needs_kvm!("touched bytes");
-    let machine = machine(4 * GIB, 1);
+    let machine = machine(&Kvm, 4 * GIB, 1);
     assert_eq!(machine.touched_bytes(), 0);
     machine.memory().write(4 * GIB, &[1]).unwrap();
     assert!((4096..=2 << 20).contains(&machine.touched_bytes()));

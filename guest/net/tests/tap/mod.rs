@@ -171,7 +171,7 @@ impl Tap {
 
     /// Serves until Linux' side is done.
     pub(crate) fn join(&mut self, thread: JoinHandle<()>) {
-        self.until(Duration::from_secs(60), |_| thread.is_finished());
+        self.until(Duration::from_secs(180), |_| thread.is_finished());
         thread.join().expect("Linux saw what it should");
     }
 }

@@ -73,7 +73,7 @@ fn find(step: &Step<'_>, size: Size, number: u64, writes: bool) -> Result<Place,
     let bytes = units << size.bytes().trailing_zeros();
     let offset = step.offset(0)?.wrapping_add_signed(bytes);
     let offset = offset & step.address_mask();
-    let segment = instruction.memory_segment();
+    let segment = step.memory_segment();
     let address = step.linear(segment, offset, size.bytes().into(), writes)?;
     Ok(Place::Memory { address, size })
 }

@@ -2,9 +2,10 @@
 
 use iced_x86::{Mnemonic, OpKind, Register};
 
-use super::operand::{is_canonical, size_of};
+use super::operand::size_of;
 use super::{Handler, Step, far};
 use crate::cpu::CodeSize;
+use crate::processor::is_canonical;
 use crate::{Exception, Size};
 
 pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
@@ -22,7 +23,8 @@ pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
             }
             let (target, size) = (target(step)?, step.stack_size()?);
             check(step, target)?;
-            step.push(size, step.next)?;
+            let back = step.next;
+            step.push(size, back)?;
             go_to(step, target)
         },
         Mnemonic::Ret => |step| {
@@ -46,6 +48,17 @@ pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
         | Mnemonic::Pause
         | Mnemonic::Endbr32
         | Mnemonic::Endbr64
+        // Reserved no-operations for a processor without shadow stacks and bounds (SDM vol. 2,
+        // RDSSPD and BNDCL).
+        | Mnemonic::Rdsspd
+        | Mnemonic::Rdsspq
+        | Mnemonic::Bndmk
+        | Mnemonic::Bndmov
+        | Mnemonic::Bndcl
+        | Mnemonic::Bndcu
+        | Mnemonic::Bndcn
+        | Mnemonic::Bndldx
+        | Mnemonic::Bndstx
         | Mnemonic::Lfence
         | Mnemonic::Mfence
         | Mnemonic::Sfence
@@ -169,7 +182,7 @@ fn bound(step: &mut Step<'_>) -> Result<(), Exception> {
     let size = step.size(0);
     let bytes = u64::from(size.bytes());
     let offset = step.offset(1)?;
-    let address = step.linear(step.instruction.memory_segment(), offset, 2 * bytes, false)?;
+    let address = step.linear(step.memory_segment(), offset, 2 * bytes, false)?;
     let lower = step.read_at(address, size, false)?;
     let upper = step.read_at(address.wrapping_add(bytes), size, false)?;
     let index = size.signed(step.read(0)?);

@@ -22,6 +22,7 @@ pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
         Mnemonic::Xadd => exchange_add,
         Mnemonic::Cmpxchg => compare_exchange,
         Mnemonic::Cmpxchg8b => compare_exchange_pair,
+        Mnemonic::Cmpxchg16b => compare_exchange_sixteen,
         Mnemonic::Bswap => |step| step.update(0, |size, value| (bits::swap_bytes(size, value), ())),
         Mnemonic::Xlatb => table_look_up,
         Mnemonic::Cbw => |step| extend(step, Size::Byte, Register::AX),
@@ -241,6 +242,34 @@ fn compare_exchange_pair(step: &mut Step<'_>) -> Result<(), Exception> {
         step.set_register(Register::EDX, old >> 32);
     }
     step.cpu.flags = step.cpu.flags.with_zero(old == expected);
+    Ok(())
+}
+
+/// `CMPXCHG16B`, of an address that is aligned. Whoever implements the memory sees to it that no other virtual
+/// CPU comes in between.
+fn compare_exchange_sixteen(step: &mut Step<'_>) -> Result<(), Exception> {
+    const BYTES: u64 = 16;
+    let offset = step.offset(0)?;
+    let address = step.linear(step.memory_segment(), offset, BYTES, true)?;
+    if !address.is_multiple_of(BYTES) {
+        return Err(Exception::Protection(0));
+    }
+    let [low, high] = [0, 8].map(|at| address.wrapping_add(at));
+    let old = (
+        step.read_at(low, Size::Quad, true)?,
+        step.read_at(high, Size::Quad, true)?,
+    );
+    let general = |step: &Step<'_>, low, high| (step.register(low), step.register(high));
+    let is_expected = old == general(step, Register::RAX, Register::RDX);
+    if is_expected {
+        let new = general(step, Register::RBX, Register::RCX);
+        step.write_at(low, Size::Quad, new.0)?;
+        step.write_at(high, Size::Quad, new.1)?;
+    } else {
+        step.set_register(Register::RAX, old.0);
+        step.set_register(Register::RDX, old.1);
+    }
+    step.cpu.flags = step.cpu.flags.with_zero(is_expected);
     Ok(())
 }
 

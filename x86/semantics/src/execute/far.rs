@@ -1,19 +1,26 @@
-//! Jumps, calls and returns to another segment at the same privilege level (SDM vol. 3, 5.8).
+//! Jumps, calls and returns to other segments and privilege levels, and tasks (SDM vol. 3, 5.8 and 7.3).
 
 use iced_x86::{MemorySize, Mnemonic, OpKind, Register};
 use x86_state::Segment;
 
-use super::operand::{is_canonical, size_of};
+use super::operand::size_of;
 use super::stack::popped_flags;
-use super::tables::{Found, error_code, is_null, requested_level};
 use super::{Handler, Step};
 use crate::cpu::CodeSize;
-use crate::descriptor::Rights;
+use crate::descriptor::{Gate, Rights, system};
+use crate::processor::is_canonical;
+use crate::tables::{Found, error_code, is_null, requested_level};
+use crate::task::Reason;
 use crate::{Exception, Size};
 
-/// `NT`, `RF`.
+/// `NT`, `RF`, `VM`, `VIF` and `VIP`.
 const NESTED_TASK: u64 = 1 << 14;
 const RESUME: u64 = 1 << 16;
+const VIRTUAL_8086: u64 = 1 << 17;
+const VIRTUAL_INTERRUPTS: u64 = 3 << 19;
+/// All flags that there are, and the one that is always set.
+const KNOWN: u64 = 0x003f_7fd5;
+const ALWAYS: u64 = 2;
 /// Stack pointer, in the order of encoding.
 const RSP: usize = 4;
 
@@ -66,48 +73,186 @@ fn target(step: &mut Step<'_>) -> Result<(u16, u64, Size), Exception> {
     })
 }
 
+/// Where a far jump or call goes.
+struct Entry {
+    code: Segment,
+    offset: u64,
+    /// What is pushed at a time.
+    size: Size,
+    /// Values that a gate has copied from the caller's stack.
+    arguments: u64,
+}
+
+impl Entry {
+    fn level(&self) -> u8 {
+        requested_level(self.code.selector)
+    }
+}
+
+/// To another task.
+fn switch(
+    step: &mut Step<'_>,
+    selector: u16,
+    found: Found,
+    reason: Reason,
+) -> Result<(), Exception> {
+    let next = step.next;
+    step.next = step.switch_task(selector, found, reason, next)?;
+    Ok(())
+}
+
+/// Whether a selector is of the local table.
+const fn is_local(selector: u16) -> bool {
+    selector & 1 << 2 != 0
+}
+
 /// A far `JMP`.
 pub(super) fn jump(step: &mut Step<'_>) -> Result<(), Exception> {
-    let (selector, offset, _) = target(step)?;
-    let code = code_to_enter(step, selector)?;
-    enter(step, code, offset)
+    match entry(step, false)? {
+        Target::Code(entry) => enter(step, entry.code, entry.offset),
+        Target::Task(selector, found) => switch(step, selector, found, Reason::Jump),
+    }
 }
 
 /// A far `CALL`.
 pub(super) fn call(step: &mut Step<'_>) -> Result<(), Exception> {
-    let (selector, offset, size) = target(step)?;
-    let code = code_to_enter(step, selector)?;
-    check_offset(step, &code, offset)?;
+    let entry = match entry(step, true)? {
+        Target::Code(entry) => entry,
+        Target::Task(selector, found) => return switch(step, selector, found, Reason::Call),
+    };
+    check_offset(step, &entry.code, entry.offset)?;
+    let (caller, back) = (step.selector(Register::CS)?, step.next);
+    if step.cpu.is_protected() && entry.level() < step.cpu.level() {
+        return call_inner(step, entry, caller, back);
+    }
     let before = step.cpu.general[RSP];
-    let caller = step.selector(Register::CS)?;
-    let pushed = step.push(size, caller);
-    let pushed = pushed.and_then(|()| step.push(size, step.next));
+    let pushed = step.push(entry.size, caller);
+    let pushed = pushed.and_then(|()| step.push(entry.size, back));
     if pushed.is_err() {
         step.cpu.general[RSP] = before;
         return pushed;
     }
-    enter(step, code, offset)
+    enter(step, entry.code, entry.offset)
 }
 
-/// The code segment of a jump or call. Gates and tasks are not known here.
-fn code_to_enter(step: &mut Step<'_>, selector: u16) -> Result<Segment, Exception> {
+/// A call to an inner level, on its stack (SDM vol. 3, 5.8.5).
+fn call_inner(step: &mut Step<'_>, entry: Entry, caller: u64, back: u64) -> Result<(), Exception> {
+    let level = entry.level();
+    let mut stack = if step.cpu.is_long() {
+        step.inner_stack_long(level, 0)?
+    } else {
+        step.inner_stack(level, 0)?
+    };
+    let outer = [step.selector(Register::SS)?, step.cpu.general[RSP]];
+    let mut pushed = outer.to_vec();
+    for number in (0..entry.arguments).rev() {
+        pushed.push(step.nth(entry.size, number)?);
+    }
+    pushed.extend([caller, back]);
+    for value in pushed {
+        stack.push(step.memory, entry.size, value)?;
+    }
+    step.cpu.segments.ss = stack.segment;
+    step.cpu.general[RSP] = stack.pointer_over(step.cpu.general[RSP]);
+    enter(step, entry.code, entry.offset)
+}
+
+/// Where a far jump or call leads.
+enum Target {
+    Code(Entry),
+    /// To a task, by the selector of its state.
+    Task(u16, Found),
+}
+
+/// Where a jump or call goes, directly or by a gate.
+fn entry(step: &mut Step<'_>, is_call: bool) -> Result<Target, Exception> {
+    let (selector, offset, size) = target(step)?;
+    let direct = |code| {
+        Target::Code(Entry {
+            code,
+            offset,
+            size,
+            arguments: 0,
+        })
+    };
     if !step.cpu.is_protected() {
-        return step.paragraph(Register::CS, selector);
+        return step.paragraph(Register::CS, selector).map(direct);
     }
     let found = named(step, selector)?;
     let (rights, level) = (found.descriptor.rights(), step.cpu.level());
     if rights.is_system() {
-        return Err(refuse_system(step, selector, rights));
+        return by_gate(step, selector, found, is_call);
     }
     let is_allowed = if rights.is_conforming() {
         rights.level() <= level
     } else {
         requested_level(selector) <= level && rights.level() == level
     };
-    loaded(step, found, selector & !3 | u16::from(level), is_allowed)
+    loaded(step, found, selector & !3 | u16::from(level), is_allowed).map(direct)
 }
 
-/// The code segment of a return at the same level. Those to an outer one are not known here.
+/// Where a call gate leads (SDM vol. 3, 5.8.4).
+fn by_gate(
+    step: &mut Step<'_>,
+    selector: u16,
+    found: Found,
+    is_call: bool,
+) -> Result<Target, Exception> {
+    let (rights, now) = (found.descriptor.rights(), step.cpu.level());
+    let refused = Exception::Protection(error_code(selector));
+    let is_long = step.cpu.is_long();
+    let is_allowed = now.max(requested_level(selector)) <= rights.level();
+    match rights.kind() {
+        system::CALL_GATE if is_allowed => {}
+        system::CALL_GATE_16 if is_allowed && !is_long => {}
+        system::TASK_16 | system::TASK if is_allowed && !is_long && !is_local(selector) => {
+            return Ok(Target::Task(selector, found));
+        }
+        system::TASK_GATE if is_allowed && !is_long => {
+            if !rights.is_present() {
+                return Err(Exception::NotPresent(error_code(selector)));
+            }
+            let selector = (found.descriptor.0 >> 16) as u16;
+            return Ok(Target::Task(selector, step.task(selector, 0)?));
+        }
+        _ => return Err(refused),
+    }
+    let high = if is_long {
+        step.second_half(selector, found)?.ok_or(refused)?
+    } else {
+        0
+    };
+    if !rights.is_present() {
+        return Err(Exception::NotPresent(error_code(selector)));
+    }
+    let gate = Gate {
+        low: found.descriptor.0,
+        high,
+    };
+    let selector = gate.selector();
+    let found = named(step, selector)?;
+    let rights = found.descriptor.rights();
+    let is_right = if is_call || rights.is_conforming() {
+        rights.level() <= now
+    } else {
+        rights.level() == now
+    };
+    let is_allowed = is_right && (!is_long || rights.is_long());
+    let level = if rights.is_conforming() {
+        now
+    } else {
+        rights.level()
+    };
+    let code = loaded(step, found, selector & !3 | u16::from(level), is_allowed)?;
+    Ok(Target::Code(Entry {
+        code,
+        offset: gate.offset(is_long),
+        size: gate.size(is_long),
+        arguments: if is_long { 0 } else { gate.arguments() },
+    }))
+}
+
+/// The code segment of a return.
 fn code_to_return_to(step: &mut Step<'_>, selector: u16) -> Result<Segment, Exception> {
     if !step.cpu.is_protected() {
         return step.paragraph(Register::CS, selector);
@@ -121,11 +266,7 @@ fn code_to_return_to(step: &mut Step<'_>, selector: u16) -> Result<Segment, Exce
         } else {
             rights.level() == requested
         };
-    let segment = loaded(step, found, selector, is_allowed)?;
-    if requested > level {
-        return Err(Exception::InvalidOpcode);
-    }
-    Ok(segment)
+    loaded(step, found, selector, is_allowed)
 }
 
 fn named(step: &mut Step<'_>, selector: u16) -> Result<Found, Exception> {
@@ -133,24 +274,6 @@ fn named(step: &mut Step<'_>, selector: u16) -> Result<Found, Exception> {
         return Err(Exception::Protection(0));
     }
     step.needed_descriptor(selector)
-}
-
-/// What a gate or a task says to who may not use it. Who may finds that they are not known here.
-fn refuse_system(step: &Step<'_>, selector: u16, rights: Rights) -> Exception {
-    use crate::descriptor::system;
-    let is_gate_or_task = match rights.kind() {
-        system::CALL_GATE => true,
-        system::TASK_16 | system::CALL_GATE_16 | system::TASK_GATE | system::TASK => {
-            !step.cpu.is_long()
-        }
-        _ => false,
-    };
-    let level = step.cpu.level().max(requested_level(selector));
-    if is_gate_or_task && level <= rights.level() {
-        Exception::InvalidOpcode
-    } else {
-        Exception::Protection(error_code(selector))
-    }
 }
 
 /// What `CS` has with a descriptor, if it is code that may be entered.
@@ -174,16 +297,24 @@ fn loaded(
 
 /// Whether there can be code at an offset of a segment.
 fn check_offset(step: &Step<'_>, code: &Segment, offset: u64) -> Result<(), Exception> {
-    let is_there = if step.cpu.is_long() && Rights(code.rights).is_long() {
-        is_canonical(offset)
+    if is_long(step, code) {
+        demand(is_canonical(offset))
     } else {
-        offset <= code.limit.into()
-    };
-    if is_there {
+        demand(offset <= code.limit.into())
+    }
+}
+
+fn demand(holds: bool) -> Result<(), Exception> {
+    if holds {
         Ok(())
     } else {
         Err(Exception::Protection(0))
     }
+}
+
+/// Whether code is 64-bit code.
+fn is_long(step: &Step<'_>, code: &Segment) -> bool {
+    step.cpu.is_long() && Rights(code.rights).is_long()
 }
 
 fn enter(step: &mut Step<'_>, code: Segment, offset: u64) -> Result<(), Exception> {
@@ -204,9 +335,34 @@ fn return_far(step: &mut Step<'_>) -> Result<(), Exception> {
     let (offset, selector) = (step.nth(size, 0)?, step.nth(size, 1)? as u16);
     let code = code_to_return_to(step, selector)?;
     check_offset(step, &code, offset)?;
+    let level = requested_level(selector);
+    if step.cpu.is_protected() && level > step.cpu.level() {
+        let bytes = u64::from(size.bytes());
+        let pointer = step.above(size, 2 * bytes + more)?;
+        let outer = step.above(size, 3 * bytes + more)? as u16;
+        let is_long = step.cpu.is_long() && Rights(code.rights).is_long();
+        let stack = step.stack_segment_at(outer, level, is_long)?;
+        return enter_outer(step, code, offset, stack, pointer.wrapping_add(more));
+    }
     // The stack is as wide as before the return.
     step.drop_top(taken);
     enter(step, code, offset)
+}
+
+/// Goes on at an outer level, on its stack.
+fn enter_outer(
+    step: &mut Step<'_>,
+    code: Segment,
+    offset: u64,
+    stack: Segment,
+    pointer: u64,
+) -> Result<(), Exception> {
+    let level = requested_level(code.selector);
+    enter(step, code, offset)?;
+    step.cpu.segments.ss = stack;
+    step.set_stack(pointer);
+    step.hide_segments(level);
+    Ok(())
 }
 
 /// `IRET`. From 64-bit code it takes the stack, too.
@@ -216,37 +372,77 @@ fn return_from_interrupt(step: &mut Step<'_>) -> Result<(), Exception> {
         Mnemonic::Iretd => Size::Double,
         _ => Size::Quad,
     };
-    if step.cpu.is_virtual_8086() {
-        // Only at I/O privilege level 3, or with extensions, which are not known here.
-        return Err(Exception::Protection(0));
-    }
-    if step.cpu.is_protected() && step.cpu.system_flags & NESTED_TASK != 0 {
-        return Err(if step.cpu.is_long() {
-            Exception::Protection(0)
-        } else {
-            Exception::InvalidOpcode
-        });
+    let is_protected = step.cpu.is_protected();
+    let is_virtual = step.virtual_interrupts(size)?;
+    if is_protected && step.cpu.system_flags & NESTED_TASK != 0 {
+        if step.cpu.is_long() {
+            return Err(Exception::Protection(0));
+        }
+        let next = step.next;
+        step.next = step.return_to_task(next)?;
+        return Ok(());
     }
     let (offset, selector) = (step.nth(size, 0)?, step.nth(size, 1)? as u16);
     let flags = step.nth(size, 2)?;
-    let from_long = step.cpu.code_size() == CodeSize::Quad;
-    let stack = if from_long {
-        Some((step.nth(size, 3)?, step.nth(size, 4)? as u16))
-    } else {
-        None
-    };
+    let is_system = is_protected && step.cpu.level() == 0;
+    if is_system && !step.cpu.is_long() && size == Size::Double && flags & VIRTUAL_8086 != 0 {
+        return return_to_8086(step, offset, selector, flags);
+    }
     let code = code_to_return_to(step, selector)?;
     check_offset(step, &code, offset)?;
-    match stack {
-        Some((pointer, selector)) => {
-            let to_long = Rights(code.rights).is_long();
-            let stack = step.stack_to_return_to(selector, code.selector, to_long)?;
-            step.cpu.segments.cs = code;
-            step.cpu.segments.ss = stack;
-            step.set_stack(pointer);
+    let level = requested_level(selector);
+    let from_long = step.cpu.code_size() == CodeSize::Quad;
+    let is_outer = is_protected && level > step.cpu.level();
+    let more = RESUME | if is_system { VIRTUAL_INTERRUPTS } else { 0 };
+    if from_long || is_outer {
+        let (pointer, outer) = (step.nth(size, 3)?, step.nth(size, 4)? as u16);
+        let is_long = step.cpu.is_long() && Rights(code.rights).is_long();
+        let stack = step.stack_segment_at(outer, level, is_long)?;
+        popped_flags(step, size, flags, more);
+        if is_outer {
+            return enter_outer(step, code, offset, stack, pointer);
         }
-        None => step.drop_top(3 * u64::from(size.bytes())),
+        enter(step, code, offset)?;
+        step.cpu.segments.ss = stack;
+        step.set_stack(pointer);
+        return Ok(());
     }
-    popped_flags(step, size, flags, RESUME);
+    if is_virtual {
+        step.pop_virtual_flags(flags)?;
+    } else {
+        popped_flags(step, size, flags, more);
+    }
+    step.drop_top(3 * u64::from(size.bytes()));
+    enter(step, code, offset)
+}
+
+/// Goes on in virtual-8086 mode (SDM vol. 3, 21.2.5).
+fn return_to_8086(
+    step: &mut Step<'_>,
+    offset: u64,
+    selector: u16,
+    flags: u64,
+) -> Result<(), Exception> {
+    let names = [
+        Register::SS,
+        Register::ES,
+        Register::DS,
+        Register::FS,
+        Register::GS,
+    ];
+    let pointer = step.nth(Size::Double, 3)?;
+    let mut selectors = [0; 5];
+    for (number, selector) in (4..).zip(&mut selectors) {
+        *selector = step.nth(Size::Double, number)? as u16;
+    }
+    // More than the segment has is cut off (APM vol. 3, IRET).
+    let offset = offset & 0xffff;
+    step.cpu.set_rflags(flags & KNOWN | ALWAYS);
+    for (name, selector) in names.into_iter().zip(selectors) {
+        let segment = step.paragraph(name, selector)?;
+        step.set_segment(name, segment);
+    }
+    step.cpu.general[RSP] = pointer;
+    let code = step.paragraph(Register::CS, selector)?;
     enter(step, code, offset)
 }

@@ -9,35 +9,64 @@
 mod arithmetic;
 mod bits;
 mod control;
+mod control_registers;
 mod data;
 mod far;
+mod fast_calls;
+mod model_specific;
 mod operand;
+mod ports;
 mod segment;
 mod shift;
 mod stack;
 mod string;
-mod tables;
+mod system;
+mod virtual_interrupts;
 
+pub use operand::linear_address;
+
+use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 
 use iced_x86::{Instruction, Mnemonic};
 
-use crate::{Cpu, Exception, Memory};
+use crate::processor::Processor;
+use crate::{Cpu, Exception, Memory, System};
 
 /// One instruction under way.
 pub(crate) struct Step<'a> {
-    pub(crate) cpu: &'a mut Cpu,
-    pub(crate) memory: &'a mut dyn Memory,
+    processor: Processor<'a>,
     pub(crate) instruction: &'a Instruction,
     /// Where it goes on.
     next: u64,
+}
+
+impl<'a> Deref for Step<'a> {
+    type Target = Processor<'a>;
+
+    fn deref(&self) -> &Processor<'a> {
+        &self.processor
+    }
+}
+
+impl<'a> DerefMut for Step<'a> {
+    fn deref_mut(&mut self) -> &mut Processor<'a> {
+        &mut self.processor
+    }
+}
+
+impl Step<'_> {
+    /// What is around the processor.
+    fn system(&mut self) -> Result<&mut dyn System, Exception> {
+        self.memory.system().ok_or(Exception::InvalidOpcode)
+    }
 }
 
 /// What an instruction does.
 type Handler = fn(&mut Step<'_>) -> Result<(), Exception>;
 
 /// The families, each of which knows its own.
-const FAMILIES: [fn(Mnemonic) -> Option<Handler>; 9] = [
+const FAMILIES: [fn(Mnemonic) -> Option<Handler>; 14] = [
     data::handler,
     segment::handler,
     arithmetic::handler,
@@ -47,6 +76,19 @@ const FAMILIES: [fn(Mnemonic) -> Option<Handler>; 9] = [
     stack::handler,
     control::handler,
     far::handler,
+    system::handler,
+    control_registers::handler,
+    model_specific::handler,
+    fast_calls::handler,
+    ports::handler,
+];
+
+/// Of these, those that need what is around the processor.
+const SYSTEM_FAMILIES: [fn(Mnemonic) -> Option<Handler>; 4] = [
+    control_registers::handler,
+    model_specific::handler,
+    fast_calls::handler,
+    ports::handler,
 ];
 
 /// Handlers by mnemonic.
@@ -64,6 +106,14 @@ pub fn knows(mnemonic: Mnemonic) -> bool {
     handlers()[mnemonic as usize].is_some()
 }
 
+/// Whether those of this name need what is around the processor ([`crate::System`]), or do what only
+/// systems do.
+#[must_use]
+pub fn needs_system(mnemonic: Mnemonic) -> bool {
+    let mut families = SYSTEM_FAMILIES.iter();
+    families.any(|family| family(mnemonic).is_some()) || system::handler(mnemonic).is_some()
+}
+
 /// Executes one instruction, which was decoded at `cpu.rip`.
 ///
 /// # Errors
@@ -75,21 +125,15 @@ pub fn execute(
 ) -> Result<(), Exception> {
     let handler = handlers()[instruction.mnemonic() as usize];
     let handler = handler.ok_or(Exception::InvalidOpcode)?;
-    let next = instruction.next_ip() & cpu.code_size().mask();
+    let next = instruction.next_ip() & cpu.code_size().following();
     cpu.interrupt_shadow = false;
     let mut step = Step {
-        cpu,
-        memory,
+        processor: Processor { cpu, memory },
         instruction,
         next,
     };
-    let done = handler(&mut step);
+    handler(&mut step)?;
     let next = step.next;
-    match done {
-        Ok(()) => cpu.rip = next,
-        // Those that are reported after their instruction.
-        Err(Exception::Breakpoint | Exception::Overflow) => cpu.rip = next,
-        Err(_) => {}
-    }
-    done
+    step.cpu.rip = next;
+    Ok(())
 }

@@ -1,13 +1,11 @@
 //! Operands: where they are, and how they are read and written.
 
-use iced_x86::{OpKind, Register};
-use x86_paging::{Access, Kind};
-use x86_state::Segment;
+use iced_x86::{Instruction, OpKind, Register};
 
 use super::Step;
-use crate::cpu::{CodeSize, has_base, segment};
-use crate::descriptor::Rights;
-use crate::{Exception, Size};
+use crate::cpu::{CodeSize, has_base};
+use crate::processor::linear;
+use crate::{Cpu, Exception, Size};
 
 /// Where an operand is.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +60,11 @@ pub(super) fn general(register: Register) -> Option<Place> {
 }
 
 impl Step<'_> {
+    /// The segment of the memory operand.
+    pub(super) fn memory_segment(&self) -> Register {
+        segment_of(self.cpu, self.instruction)
+    }
+
     /// The general register of a place, as it is now.
     pub(super) fn register(&self, register: Register) -> u64 {
         match general(register) {
@@ -96,16 +99,7 @@ impl Step<'_> {
 
     /// The offset of a memory operand in its segment.
     pub(super) fn offset(&self, operand: u32) -> Result<u64, Exception> {
-        let register = |register: Register, _, _| {
-            // The segment's base is added later, and `rip` is in the displacement already.
-            Some(if register.is_segment_register() {
-                0
-            } else {
-                self.register(register)
-            })
-        };
-        let offset = self.instruction.virtual_address(operand, 0, register);
-        offset.ok_or(Exception::InvalidOpcode)
+        offset(self.cpu, self.instruction, operand)
     }
 
     /// The bits of an address that count for the memory operand.
@@ -122,71 +116,6 @@ impl Step<'_> {
         size_of(bytes).unwrap_or(Size::Quad).mask()
     }
 
-    /// The linear address of so many bytes in a segment, if the segment allows the access.
-    pub(super) fn linear(
-        &self,
-        name: Register,
-        offset: u64,
-        bytes: u64,
-        writes: bool,
-    ) -> Result<u64, Exception> {
-        let refused = if name == Register::SS {
-            Exception::Stack(0)
-        } else {
-            Exception::Protection(0)
-        };
-        let segment = segment(&self.cpu.segments, name).ok_or(Exception::InvalidOpcode)?;
-        if self.cpu.code_size() == CodeSize::Quad {
-            let base = if has_base(name) { segment.base } else { 0 };
-            let address = base.wrapping_add(offset);
-            let last = address.wrapping_add(bytes - 1);
-            return if is_canonical(address) && is_canonical(last) {
-                Ok(address)
-            } else {
-                Err(refused)
-            };
-        }
-        if allows(segment, offset, bytes, writes) {
-            Ok(segment.base.wrapping_add(offset) & 0xffff_ffff)
-        } else {
-            Err(refused)
-        }
-    }
-
-    /// Reads memory in the program's name. With `for_writing` it is written next.
-    pub(super) fn read_at(
-        &mut self,
-        address: u64,
-        size: Size,
-        for_writing: bool,
-    ) -> Result<u64, Exception> {
-        let kind = if for_writing { Kind::Write } else { Kind::Read };
-        let privilege = self.cpu.privilege();
-        self.memory.read(address, size, Access { kind, privilege })
-    }
-
-    /// Writes memory in the program's name.
-    pub(super) fn write_at(
-        &mut self,
-        address: u64,
-        size: Size,
-        value: u64,
-    ) -> Result<(), Exception> {
-        let privilege = self.cpu.privilege();
-        self.memory.write(address, size, value, privilege)
-    }
-
-    /// Replaces a value in memory in the program's name, if it is still the old one.
-    pub(super) fn exchange_at(
-        &mut self,
-        address: u64,
-        size: Size,
-        old_and_new: (u64, u64),
-    ) -> Result<bool, Exception> {
-        let privilege = self.cpu.privilege();
-        self.memory.exchange(address, size, old_and_new, privilege)
-    }
-
     /// Where an operand is that is a register or in memory.
     pub(super) fn place(&self, operand: u32, writes: bool) -> Result<Place, Exception> {
         if self.instruction.op_kind(operand) == OpKind::Register {
@@ -196,7 +125,7 @@ impl Step<'_> {
         let bytes = self.instruction.memory_size().size();
         let size = size_of(bytes).ok_or(Exception::InvalidOpcode)?;
         let offset = self.offset(operand)?;
-        let segment = self.instruction.memory_segment();
+        let segment = self.memory_segment();
         let address = self.linear(segment, offset, u64::from(size.bytes()), writes)?;
         Ok(Place::Memory { address, size })
     }
@@ -280,26 +209,43 @@ impl Step<'_> {
     }
 }
 
-/// Whether an address of 48 bits, with its sign in the rest.
-pub(super) const fn is_canonical(address: u64) -> bool {
-    (address as i64) << 16 >> 16 == address as i64
+/// The linear address of so many bytes of a memory operand, if its segment allows the access.
+///
+/// # Errors
+/// `#SS` or `#GP`, where it does not.
+pub fn linear_address(
+    cpu: &Cpu,
+    instruction: &Instruction,
+    operand: u32,
+    bytes: u64,
+    writes: bool,
+) -> Result<u64, Exception> {
+    let offset = offset(cpu, instruction, operand)?;
+    linear(cpu, segment_of(cpu, instruction), offset, bytes, writes)
 }
 
-/// Whether a segment allows an access (SDM vol. 3, 5.3 and 5.4).
-fn allows(segment: &Segment, offset: u64, bytes: u64, writes: bool) -> bool {
-    let rights = Rights(segment.rights);
-    let last = offset + (bytes - 1);
-    let limit = u64::from(segment.limit);
-    let is_within = if rights.expands_down() {
-        let top = if rights.is_big() { 0xffff_ffff } else { 0xffff };
-        offset > limit && last <= top
-    } else {
-        last <= limit
+/// The segment of the memory operand. In 64-bit code prefixes other than those for `FS` and `GS` say nothing.
+fn segment_of(cpu: &Cpu, instruction: &Instruction) -> Register {
+    let named = instruction.memory_segment();
+    if cpu.code_size() != CodeSize::Quad || has_base(named) {
+        return named;
+    }
+    match instruction.memory_base() {
+        Register::RSP | Register::RBP | Register::ESP | Register::EBP => Register::SS,
+        _ => Register::DS,
+    }
+}
+
+fn offset(cpu: &Cpu, instruction: &Instruction, operand: u32) -> Result<u64, Exception> {
+    let register = |register: Register, _, _| match general(register) {
+        Some(Place::Register {
+            number,
+            shift,
+            size,
+        }) => Some(size.cut(cpu.general[number] >> shift)),
+        // The segment's base is added later, and `rip` is in the displacement already.
+        _ => Some(0),
     };
-    let is_right = if writes {
-        rights.is_writable()
-    } else {
-        rights.is_readable()
-    };
-    rights.is_present() && is_within && is_right
+    let offset = instruction.virtual_address(operand, 0, register);
+    offset.ok_or(Exception::InvalidOpcode)
 }

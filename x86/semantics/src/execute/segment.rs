@@ -2,10 +2,9 @@
 
 use iced_x86::{Mnemonic, OpKind, Register};
 
-use super::tables::{is_null, requested_level};
-use super::{Handler, Step};
-use crate::cpu::segment;
+use super::{Handler, Step, control_registers};
 use crate::descriptor::{Descriptor, system};
+use crate::tables::{is_null, requested_level};
 use crate::{Exception, Size};
 
 /// What `LAR` shows of a descriptor's upper half.
@@ -38,12 +37,15 @@ fn segment_operand(step: &Step<'_>, operand: u32) -> Option<Register> {
 
 /// `MOV`: between general registers, memory and immediates, or from and to a segment register.
 fn copy(step: &mut Step<'_>) -> Result<(), Exception> {
+    if control_registers::is_concerned(step) {
+        return control_registers::copy(step);
+    }
     if let Some(name) = segment_operand(step, 0) {
         if name == Register::CS {
             return Err(Exception::InvalidOpcode);
         }
         let selector = step.read(1)? as u16;
-        return step.load_segment(name, selector);
+        return step.load_alone(name, selector);
     }
     let value = match segment_operand(step, 1) {
         Some(name) => step.selector(name)?,
@@ -61,13 +63,6 @@ fn load_pointer(step: &mut Step<'_>, name: Register) -> Result<(), Exception> {
 }
 
 impl Step<'_> {
-    /// The selector in a segment register.
-    pub(super) fn selector(&self, name: Register) -> Result<u64, Exception> {
-        let segment = segment(&self.cpu.segments, name);
-        let segment = segment.ok_or(Exception::InvalidOpcode)?;
-        Ok(segment.selector.into())
-    }
-
     /// An offset and a selector behind it, in memory.
     pub(super) fn far_pointer(
         &mut self,
@@ -75,7 +70,7 @@ impl Step<'_> {
         size: Size,
     ) -> Result<(u64, u16), Exception> {
         let (offset, bytes) = (self.offset(operand)?, u64::from(size.bytes()));
-        let name = self.instruction.memory_segment();
+        let name = self.memory_segment();
         let address = self.linear(name, offset, bytes, false)?;
         let behind = offset.wrapping_add(bytes) & self.address_mask();
         let behind = self.linear(name, behind, 2, false)?;

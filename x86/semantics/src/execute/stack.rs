@@ -28,7 +28,12 @@ pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
         Mnemonic::Popa | Mnemonic::Popad => pop_all,
         Mnemonic::Pushf | Mnemonic::Pushfd | Mnemonic::Pushfq => |step| {
             let size = step.stack_size()?;
-            step.push(size, step.cpu.rflags() & !NOT_PUSHED)
+            let flags = if step.virtual_interrupts(size)? {
+                step.virtual_flags()
+            } else {
+                step.cpu.rflags()
+            };
+            step.push(size, flags & !NOT_PUSHED)
         },
         Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq => pop_flags,
         Mnemonic::Enter => enter,
@@ -62,17 +67,6 @@ impl Step<'_> {
         }
     }
 
-    fn stack(&self) -> u64 {
-        self.cpu.general[RSP] & self.cpu.stack_mask()
-    }
-
-    pub(super) fn set_stack(&mut self, value: u64) {
-        let mask = self.cpu.stack_mask();
-        let kept = if mask == 0xffff { !mask } else { 0 };
-        let stack = &mut self.cpu.general[RSP];
-        *stack = *stack & kept | value & mask;
-    }
-
     fn set_frame(&mut self, size: Size, value: u64) {
         let register = match size {
             Size::Word => Register::BP,
@@ -80,32 +74,6 @@ impl Step<'_> {
             _ => Register::RBP,
         };
         self.set_register(register, value);
-    }
-
-    pub(super) fn push(&mut self, size: Size, value: u64) -> Result<(), Exception> {
-        let to = self.stack().wrapping_sub(size.bytes().into()) & self.cpu.stack_mask();
-        let address = self.linear(Register::SS, to, size.bytes().into(), true)?;
-        self.write_at(address, size, size.cut(value))?;
-        self.set_stack(to);
-        Ok(())
-    }
-
-    /// What is on top, without taking it.
-    pub(super) fn top(&mut self, size: Size) -> Result<u64, Exception> {
-        self.nth(size, 0)
-    }
-
-    /// The value behind `number` others of its size, without taking it.
-    pub(super) fn nth(&mut self, size: Size, number: u64) -> Result<u64, Exception> {
-        let bytes = u64::from(size.bytes());
-        let at = self.stack().wrapping_add(number * bytes) & self.cpu.stack_mask();
-        let address = self.linear(Register::SS, at, bytes, false)?;
-        self.read_at(address, size, false)
-    }
-
-    /// Takes so many bytes.
-    pub(super) fn drop_top(&mut self, bytes: u64) {
-        self.set_stack(self.stack().wrapping_add(bytes));
     }
 
     /// What `PUSH` pushes: an operand, or a selector.
@@ -135,7 +103,7 @@ fn pop(step: &mut Step<'_>) -> Result<(), Exception> {
     let before = step.cpu.general[RSP];
     // The segment before says how far the pointer reaches.
     step.drop_top(size.bytes().into());
-    let loaded = step.load_segment(register, selector);
+    let loaded = step.load_alone(register, selector);
     if loaded.is_err() {
         step.cpu.general[RSP] = before;
     }
@@ -193,8 +161,13 @@ fn pop_all(step: &mut Step<'_>) -> Result<(), Exception> {
 
 fn pop_flags(step: &mut Step<'_>) -> Result<(), Exception> {
     let size = step.stack_size()?;
+    let is_virtual = step.virtual_interrupts(size)?;
     let value = step.top(size)?;
-    popped_flags(step, size, value, 0);
+    if is_virtual {
+        step.pop_virtual_flags(value)?;
+    } else {
+        popped_flags(step, size, value, 0);
+    }
     step.drop_top(size.bytes().into());
     Ok(())
 }
@@ -247,7 +220,8 @@ fn enter_frames(step: &mut Step<'_>, size: Size) -> Result<(), Exception> {
         step.push(size, frame)?;
     }
     step.set_frame(size, frame);
-    step.set_stack(step.stack().wrapping_sub(room));
+    let top = step.stack().wrapping_sub(room);
+    step.set_stack(top);
     // The last byte of the frame has to be there.
     let address = step.linear(Register::SS, step.stack(), bytes, true)?;
     step.read_at(address, size, true).map(|_| ())

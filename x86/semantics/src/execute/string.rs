@@ -4,7 +4,7 @@ use iced_x86::{Mnemonic, OpKind, Register};
 
 use super::operand::size_of;
 use super::{Handler, Step};
-use crate::{Exception, Size, arithmetic};
+use crate::{CodeSize, Exception, Size, arithmetic};
 
 /// Steps of a repeated instruction before others may come in between: it goes on where it was.
 const STEPS_MAX: u32 = 4096;
@@ -48,7 +48,9 @@ pub(super) fn handler(mnemonic: Mnemonic) -> Option<Handler> {
         Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq => |step| {
             is_string(step)?;
             repeat(step, Until::Compared, |step, size| {
-                let (first, second) = (step.load_string(0, size)?, step.load_string(1, size)?);
+                // AMD's look at `ES:rDI` first: it shows where neither can be read.
+                let second = step.load_string(1, size)?;
+                let first = step.load_string(0, size)?;
                 step.cpu.flags = arithmetic::subtract(size, first, second).1;
                 step.advance(&[0, 1], size);
                 Ok(())
@@ -99,16 +101,30 @@ impl Step<'_> {
         pointer(self.instruction.op_kind(operand)).ok_or(Exception::InvalidOpcode)
     }
 
-    fn string_address(&self, operand: u32, size: Size, writes: bool) -> Result<u64, Exception> {
+    pub(super) fn string_address(
+        &self,
+        operand: u32,
+        size: Size,
+        writes: bool,
+    ) -> Result<u64, Exception> {
         let pointer = self.pointer(operand)?;
         let segment = match self.instruction.op_kind(operand) {
             OpKind::MemoryESDI | OpKind::MemoryESEDI | OpKind::MemoryESRDI => Register::ES,
-            _ => self.instruction.memory_segment(),
+            _ => self.source_segment(),
         };
         self.linear(segment, self.register(pointer), size.bytes().into(), writes)
     }
 
-    fn load_string(&mut self, operand: u32, size: Size) -> Result<u64, Exception> {
+    /// The source's segment. In 64-bit code prefixes other than those for `FS` and `GS` say nothing.
+    fn source_segment(&self) -> Register {
+        match self.instruction.memory_segment() {
+            named @ (Register::FS | Register::GS) => named,
+            _ if self.cpu.code_size() == CodeSize::Quad => Register::DS,
+            named => named,
+        }
+    }
+
+    pub(super) fn load_string(&mut self, operand: u32, size: Size) -> Result<u64, Exception> {
         let address = self.string_address(operand, size, false)?;
         self.read_at(address, size, false)
     }
@@ -119,7 +135,7 @@ impl Step<'_> {
     }
 
     /// Moves the pointers of these operands on.
-    fn advance(&mut self, operands: &[u32], size: Size) {
+    pub(super) fn advance(&mut self, operands: &[u32], size: Size) {
         let bytes = self.cpu.step() * i64::from(size.bytes());
         for operand in operands {
             if let Some(pointer) = pointer(self.instruction.op_kind(*operand)) {
@@ -130,13 +146,31 @@ impl Step<'_> {
     }
 }
 
+/// Repeats as often as the counter says, if there is a prefix.
+pub(super) fn repeat_counted(
+    step: &mut Step<'_>,
+    size: Size,
+    one: impl Fn(&mut Step<'_>, Size) -> Result<(), Exception>,
+) -> Result<(), Exception> {
+    repeat_of(step, Until::Counted, size, one)
+}
+
 fn repeat(
     step: &mut Step<'_>,
     until: Until,
     one: impl Fn(&mut Step<'_>, Size) -> Result<(), Exception>,
 ) -> Result<(), Exception> {
+    let size = size_of(step.instruction.memory_size().size()).ok_or(Exception::InvalidOpcode)?;
+    repeat_of(step, until, size, one)
+}
+
+fn repeat_of(
+    step: &mut Step<'_>,
+    until: Until,
+    size: Size,
+    one: impl Fn(&mut Step<'_>, Size) -> Result<(), Exception>,
+) -> Result<(), Exception> {
     let instruction = step.instruction;
-    let size = size_of(instruction.memory_size().size()).ok_or(Exception::InvalidOpcode)?;
     let (while_equal, while_different) =
         (instruction.has_rep_prefix(), instruction.has_repne_prefix());
     if !while_equal && !while_different {
@@ -144,7 +178,8 @@ fn repeat(
     }
     let pointer = step.pointer(0).or_else(|_| step.pointer(1))?;
     let counter = counter(pointer);
-    for _ in 0..STEPS_MAX {
+    let steps = if step.cpu.by_steps { 1 } else { STEPS_MAX };
+    for _ in 0..steps {
         let left = step.register(counter);
         if left == 0 {
             return Ok(());

@@ -1,7 +1,6 @@
 //! What instructions do, against the host's processor: the functions of values ([`values`]), and whole
 //! instructions ([`instructions`]).
 
-mod bench;
 mod instructions;
 mod numbers;
 mod values;

@@ -13,7 +13,8 @@ use x86_paging::{
 };
 use x86_state::CpuState;
 
-use crate::harness::{Numbers, Recorder, first, needs_kvm};
+use crate::needs_kvm;
+use machines::harness::{Numbers, Recorder, first};
 use place::{BITS_32, FOUR_LEVEL, Level, MARKS, P, PAE, PS, RW, SYSTEM, US, Walk};
 
 const ACCESSED: u64 = 0x20;
@@ -55,24 +56,22 @@ impl MarkedTables for Copied<'_> {
     }
 }
 
-impl Numbers {
-    /// `bits` in all but one of so many cases.
-    fn mostly(&mut self, count: u64, bits: u64) -> u64 {
-        if self.next().is_multiple_of(count) {
-            0
-        } else {
-            bits
-        }
+/// `bits` in all but one of so many cases.
+fn mostly(numbers: &mut Numbers, count: u64, bits: u64) -> u64 {
+    if numbers.random().is_multiple_of(count) {
+        0
+    } else {
+        bits
     }
+}
 
-    /// `bits` in one of so many cases.
-    fn seldom(&mut self, count: u64, bits: u64) -> u64 {
-        bits ^ self.mostly(count, bits)
-    }
+/// `bits` in one of so many cases.
+fn seldom(numbers: &mut Numbers, count: u64, bits: u64) -> u64 {
+    bits ^ mostly(numbers, count, bits)
+}
 
-    fn any_of(&mut self, bits: u64) -> u64 {
-        self.next() & bits
-    }
+fn any_of(numbers: &mut Numbers, bits: u64) -> u64 {
+    numbers.random() & bits
 }
 
 /// What the processor can do: `SMEP` and `SMAP` in CR4, pages of 1 GiB; bits of a physical address.
@@ -105,12 +104,12 @@ impl Abilities {
         match (mode, page) {
             (Mode::Bits32, Some((_, 22))) => 1 << 21,
             (Mode::Bits32, _) => 0,
-            (_, Some((_, bits))) if bits > 12 && numbers.any_of(1) != 0 => {
-                1 << (13 + numbers.next() % u64::from(bits - 13))
+            (_, Some((_, bits))) if bits > 12 && any_of(numbers, 1) != 0 => {
+                1 << (13 + numbers.random() % u64::from(bits - 13))
             }
             _ => {
                 let beyond = u64::from(self.physical_bits);
-                1 << (beyond + numbers.next() % (52 - beyond))
+                1 << (beyond + numbers.random() % (52 - beyond))
             }
         }
     }
@@ -127,8 +126,8 @@ struct Case {
 impl Case {
     fn new(walk: &Walk, numbers: &mut Numbers, abilities: &Abilities) -> Self {
         let kinds = [Kind::Read, Kind::Write, Kind::Fetch];
-        let number = numbers.next() % 3;
-        let (is_program, alignment_check) = (numbers.any_of(1) != 0, numbers.any_of(1) != 0);
+        let number = numbers.random() % 3;
+        let (is_program, alignment_check) = (any_of(numbers, 1) != 0, any_of(numbers, 1) != 0);
         let privilege = if is_program {
             Privilege::User
         } else {
@@ -142,7 +141,7 @@ impl Case {
             (6, 0x3002 | u64::from(alignment_check) << 18),
             (7, if is_program { walk.program } else { SYSTEM }),
             (2, u64::from(is_program)),
-            (5, numbers.any_of(0xffff_ffff)),
+            (5, any_of(numbers, 0xffff_ffff)),
         ];
         for (register, value) in wants {
             state.general[register] = value;
@@ -153,10 +152,10 @@ impl Case {
             }
         }
         let control = &mut state.control;
-        control.cr0 ^= numbers.any_of(1 << 16);
+        control.cr0 ^= any_of(numbers, 1 << 16);
         // Global pages and, where it means something, large ones.
-        control.cr4 |= numbers.any_of(abilities.control | 1 << 7 | 1 << 4);
-        control.efer ^= numbers.any_of(1 << 11);
+        control.cr4 |= any_of(numbers, abilities.control | 1 << 7 | 1 << 4);
+        control.efer ^= any_of(numbers, 1 << 11);
         Self {
             entries: entries(walk, numbers, abilities),
             state,
@@ -172,24 +171,24 @@ fn entries(walk: &Walk, numbers: &mut Numbers, abilities: &Abilities) -> Vec<u64
     let mut entries = vec![0; walk.levels.len()];
     for (entry, level) in entries.iter_mut().zip(walk.levels) {
         let is_last = level.next.is_none();
-        let is_page = is_last || abilities.can_be_page(level) && numbers.any_of(1) != 0;
+        let is_page = is_last || abilities.can_be_page(level) && any_of(numbers, 1) != 0;
         let page = level.page.filter(|_| is_page);
         let leads_to = page.map_or_else(|| level.next.unwrap_or(0), |(page, _)| page);
-        *entry = leads_to | numbers.mostly(16, P);
+        *entry = leads_to | mostly(numbers, 16, P);
         if !level.is_full {
             continue;
         }
         *entry |= if is_page && !is_last { PS } else { 0 };
-        *entry |= numbers.mostly(5, RW) | numbers.mostly(5, US);
+        *entry |= mostly(numbers, 5, RW) | mostly(numbers, 5, US);
         // Marks, "global", and what is the system's own.
-        *entry |= numbers.any_of(MARKS | 0xf00);
+        *entry |= any_of(numbers, MARKS | 0xf00);
         let wrong = abilities.must_be_zero(numbers, walk.mode, page);
-        *entry |= numbers.seldom(10, wrong);
+        *entry |= seldom(numbers, 10, wrong);
         if walk.size == EntrySize::Eight {
-            *entry |= numbers.seldom(6, XD);
+            *entry |= seldom(numbers, 6, XD);
         }
         if walk.mode == Mode::FourLevel {
-            *entry |= numbers.any_of(0x7ff << 52);
+            *entry |= any_of(numbers, 0x7ff << 52);
         }
         if is_page {
             break;

@@ -5,8 +5,9 @@ use machine_memory::GuestMemory;
 use x86_paging::{EntrySize, Mode};
 use x86_state::{CpuState, Segment, Table};
 
-use crate::code;
-use crate::harness::{CODE, machine_with, start};
+use engine_kvm::Kvm;
+use machines::code;
+use machines::harness::{CODE, machine_with, start};
 
 pub(super) const P: u64 = 1;
 pub(super) const RW: u64 = 2;
@@ -155,7 +156,7 @@ impl Walk {
             let handler = code::note_fault_32();
             (code::forget_and_go_32(), code::access_32(), handler)
         };
-        let machine = machine_with(go, 1);
+        let machine = machine_with(&Kvm, go, 1);
         let memory = machine.memory();
         for (place, code) in [(SYSTEM, access), (PROGRAM, access), (FAULT_HANDLER, fault)] {
             memory.write(place, code).expect("a place in memory");

@@ -4,7 +4,7 @@ use host_processor::{Bench, CODE, End, MEMORY, Mode, Registers};
 
 use super::stepping;
 use super::tables::Tables;
-use crate::bench::with_bench;
+use oracle::with_bench;
 
 /// Registers in the order of encoding.
 const RAX: usize = 0;

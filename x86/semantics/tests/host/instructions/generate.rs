@@ -6,6 +6,8 @@ use iced_x86::{
     OpCodeOperandKind, OpKind, Register,
 };
 
+use x86_semantics::needs_system;
+
 use crate::numbers::Numbers;
 
 /// One instruction, and what it starts with.
@@ -95,7 +97,11 @@ fn is_left_out(code: Code) -> bool {
         Mnemonic::Lgs,
     ];
     let elsewhere = [&pops_flags[..], &of_segments].concat();
-    !goes_on || elsewhere.contains(&code.mnemonic()) || differs.contains(&code)
+    // What systems do is not for a program of the host's to try.
+    !goes_on
+        || needs_system(code.mnemonic())
+        || elsewhere.contains(&code.mnemonic())
+        || differs.contains(&code)
 }
 
 struct Maker<'n> {

@@ -8,18 +8,16 @@
 mod compare;
 mod flow;
 mod generate;
-mod pages;
-mod program;
 mod segments;
 mod stepping;
 mod tables;
 
-use host_processor::{Bench, Mode};
-use iced_x86::{Code, EncodingKind, Mnemonic, OpCodeInfo};
-use x86_semantics::knows;
+use host_processor::{Bench, MEMORY, MEMORY_SIZE, Mode, Registers};
+use iced_x86::{Code, Decoder, DecoderOptions, EncodingKind, Mnemonic, OpCodeInfo};
+use x86_semantics::{Exception, execute, knows};
 
-use crate::bench::with_bench;
 use crate::numbers::{Numbers, cases};
+use oracle::{Pages, program, with_bench};
 
 /// Random instances of each instruction.
 const CASES: u64 = 40;
@@ -99,4 +97,33 @@ fn code_of_64_bits() {
 #[test]
 fn code_of_32_bits() {
     with_bench(|bench| try_all(bench, Mode::Protected));
+}
+
+/// What the interpreter's functions raise for one instruction of 64-bit code, where there is nothing to read.
+fn raised(code: &[u8], source: u64, destination: u64) -> Result<(), Exception> {
+    let mut registers = Registers::default();
+    (registers.general[6], registers.general[7]) = (source, destination);
+    let mut cpu = program(Mode::Long, 0x1000, &registers);
+    let mut decoder = Decoder::with_ip(64, code, 0x1000, DecoderOptions::NONE);
+    let mut pages = Pages(vec![0; MEMORY_SIZE]);
+    execute(&mut cpu, &mut pages, &decoder.decode())
+}
+
+/// Where neither of the two can be read, the fault tells which was looked at first. AMD's begin with the second.
+#[test]
+fn a_comparison_of_strings_reads_its_destination_first() {
+    let (code, address) = (4, 0x20);
+    let first = Err(Exception::Page { code, address });
+    assert_eq!(raised(&[0xa6], 0x10, 0x20), first);
+}
+
+/// In 64-bit code prefixes of most segments say nothing: an address that is none is no stack fault.
+#[test]
+fn a_string_has_no_stack_segment_in_64_bit_code() {
+    let nowhere = 1 << 63;
+    // movsb, lodsb and cmpsb with a prefix of SS
+    for opcode in [0xa4, 0xac, 0xa6] {
+        let done = raised(&[0x36, opcode], nowhere, MEMORY);
+        assert_eq!(done, Err(Exception::Protection(0)));
+    }
 }

@@ -5,7 +5,7 @@ use host_processor::{Bench, CODE, End, LocalKind, LocalSegment, MEMORY, Mode, Re
 
 use super::stepping::check;
 use super::tables::Tables;
-use crate::bench::with_bench;
+use oracle::with_bench;
 
 /// Selectors of Linux: 32-bit code, data, 64-bit code.
 const CODE_PROTECTED: u16 = 0x23;
@@ -428,9 +428,13 @@ fn code_that_may_not_be_entered_is_refused() {
         // From 64-bit code, to what is no address: push SELECTOR; push rcx; retfq
         let mut given = registers();
         given.general[1] = 1 << 47;
-        let programs = [CODE_LONG, CODE_PROTECTED]
-            .into_iter()
-            .map(|selector| vec![0x6a, selector as u8, 0x51, 0x48, 0xcb]);
+        let program = |selector: u16| vec![0x6a, selector as u8, 0x51, 0x48, 0xcb];
+        let programs = [CODE_LONG, CODE_PROTECTED].into_iter().map(program);
+        let (done, _) = check_all(bench, tables, Mode::Long, &given, programs);
+        assert_eq!(done, 0);
+        // To what 32 bits do not say: nothing is cut off.
+        given.general[1] = 1 << 32 | u64::from(BEYOND);
+        let programs = [program(CODE_PROTECTED)].into_iter();
         let (done, _) = check_all(bench, tables, Mode::Long, &given, programs);
         assert_eq!(done, 0);
     });

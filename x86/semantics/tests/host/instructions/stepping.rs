@@ -5,9 +5,9 @@ use iced_x86::{Decoder, DecoderOptions};
 use x86_semantics::{CodeSize, Cpu, Exception, execute};
 
 use super::compare::{COMPARED, is_same};
-use super::pages::Pages;
-use super::program::program;
 use super::tables::{Tables, World};
+use oracle::Pages;
+use oracle::program;
 
 /// Instructions that a program may take.
 const STEPS_MAX: usize = 1000;

@@ -5,7 +5,7 @@ use x86_paging::{Access, Privilege};
 use x86_semantics::{Cpu, Exception, Memory, Size};
 use x86_state::{Segment, Table};
 
-use super::pages::Pages;
+use oracle::Pages;
 
 /// Where the tables are, for the functions only.
 const GLOBAL: u64 = 0xffff_fe00_0000_0000;
@@ -99,6 +99,24 @@ impl Memory for World<'_> {
         privilege: Privilege,
     ) -> Result<(), Exception> {
         self.pages.write(address, size, value, privilege)
+    }
+
+    fn read_bytes(
+        &mut self,
+        address: u64,
+        into: &mut [u8],
+        access: Access,
+    ) -> Result<(), Exception> {
+        self.pages.read_bytes(address, into, access)
+    }
+
+    fn write_bytes(
+        &mut self,
+        address: u64,
+        bytes: &[u8],
+        privilege: Privilege,
+    ) -> Result<(), Exception> {
+        self.pages.write_bytes(address, bytes, privilege)
     }
 
     fn exchange(

@@ -5,8 +5,8 @@ use x86_semantics::{Flags, Size};
 
 use super::encoding::Code;
 use super::undefined::Undefined;
-use crate::bench::with_bench;
 use crate::numbers::{Numbers, cases};
+use oracle::with_bench;
 
 /// Random operands of each case and size.
 const CASES: u64 = 4000;
