@@ -1,8 +1,9 @@
 //! What tests need that compare instructions with the host's processor: the place where they are tried there, the
-//! memory that it has, the registers of a program in Linux as `x86-semantics` has them, numbers to begin with, and what
-//! manuals leave open.
+//! memory that it has, the registers of a program in Linux as `x86-semantics` has them, numbers to begin with, what
+//! manuals leave open, and in what makers differ.
 
 mod bench;
+mod maker;
 mod numbers;
 mod open;
 mod pages;
@@ -10,6 +11,10 @@ mod program;
 mod vectors;
 
 pub use bench::with_bench;
+pub use maker::{
+    is_amd, may_be_kept, may_be_longer, may_want_alignment, open_fault, open_flags, open_pushed,
+    open_upper,
+};
 pub use numbers::Numbers;
 pub use open::{
     is_image, is_undefined, left_out, may_fault, open_conditions, open_mxcsr, undefined_flags,

@@ -370,11 +370,11 @@ fn interrupts_are_returned_from() {
     let base = CODE as u32;
     with_segments(|bench, tables| {
         for flags in [0x202_u32, 0xad7, 0x20_0606] {
-            // push flags; push cs; push over; iretd; mov cl, 1; over:
+            // push flags; push CS; push over; iretd; mov cl, 1; over:
             let mut code = vec![0x68];
             code.extend(flags.to_le_bytes());
-            code.extend([0x0e, 0x68]);
-            code.extend((base + 14).to_le_bytes());
+            code.extend([0x6a, CODE_PROTECTED as u8, 0x68]);
+            code.extend((base + 15).to_le_bytes());
             code.extend([0xcf, 0xb1, 1]);
             let end = check(bench, Mode::Protected, &code, &registers(), tables);
             assert_eq!(end, End::Done, "{code:x?}");
@@ -429,7 +429,15 @@ fn code_that_may_not_be_entered_is_refused() {
         let mut given = registers();
         given.general[1] = 1 << 47;
         let program = |selector: u16| vec![0x6a, selector as u8, 0x51, 0x48, 0xcb];
-        let programs = [CODE_LONG, CODE_PROTECTED].into_iter().map(program);
+        let programs = [CODE_LONG].into_iter().map(program);
+        let (done, _) = check_all(bench, tables, Mode::Long, &given, programs);
+        assert_eq!(done, 0);
+        if !oracle::is_amd() {
+            // Others cut off what 32-bit code cannot have, and go on there.
+            println!("SKIPPED: far returns to 32-bit code from beyond it: 1 skipped");
+            return;
+        }
+        let programs = [program(CODE_PROTECTED)].into_iter();
         let (done, _) = check_all(bench, tables, Mode::Long, &given, programs);
         assert_eq!(done, 0);
         // To what 32 bits do not say: nothing is cut off.
