@@ -11,6 +11,7 @@ use crate::breakpoints::{Breakpoints, Cause};
 use crate::contexts::Contexts;
 use crate::identity::PHYSICAL_BITS;
 use crate::interest::{self, Interest};
+use crate::mode::Mode;
 use crate::registers::Registers;
 use crate::shared::Shared;
 use crate::tlb::{Class, Tlb};
@@ -20,6 +21,10 @@ const PAGE_SIZE: u64 = 0x1000;
 /// In `IA32_APIC_BASE`: the local APIC is on; where it is.
 const APIC_ON: u64 = 1 << 11;
 const APIC_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// Bits of a mode's number in a key.
+const MODE_BITS: u32 = 4;
+const MODE: u64 = (1 << MODE_BITS) - 1;
 
 /// Everything around the registers.
 pub(crate) struct Bus<'m> {
@@ -40,8 +45,9 @@ pub(crate) struct Bus<'m> {
     pub(crate) met: Option<Watchpoint>,
     /// Bits of a linear address, for what runs now.
     pub(crate) linear_mask: u64,
-    /// Changes with whatever blocks depend on.
-    pub(crate) generation: u64,
+    /// What a remembered jump depends on beside its address: a generation, which ends with whatever blocks depend on, and
+    /// in its last four bits the [mode](crate::mode::Mode::number).
+    pub(crate) key: u64,
     contexts: Contexts,
     /// Pages that had got their first mark when this virtual CPU last looked.
     marked: u64,
@@ -117,7 +123,7 @@ impl<'m> Bus<'m> {
             interest: &interest::NONE,
             met: None,
             linear_mask: u64::MAX,
-            generation: 1,
+            key: 1 << MODE_BITS,
             contexts: Contexts::new(),
             marked: memory.watch().fresh(),
             has_large: false,
@@ -174,12 +180,23 @@ impl<'m> Bus<'m> {
         if self.tlb.begin() {
             self.contexts.forget_others();
         }
-        self.generation = self.contexts.generation();
+        let generation = self.contexts.generation();
+        self.set_generation(generation);
+    }
+
+    const fn set_generation(&mut self, generation: u64) {
+        self.key = generation << MODE_BITS | self.key & MODE;
+    }
+
+    /// Code is decoded as in this mode from now on.
+    pub(crate) const fn set_mode(&mut self, mode: Mode) {
+        self.key = self.key & !MODE | mode.number();
     }
 
     /// Forgets which blocks code leads to.
     pub(crate) fn forget_jumps(&mut self) {
-        self.generation = self.contexts.generation_for_all();
+        let generation = self.contexts.generation_for_all();
+        self.set_generation(generation);
     }
 
     /// Goes to another context, and what was found there.
@@ -187,12 +204,12 @@ impl<'m> Bus<'m> {
         if self.contexts.now() == Some(context) {
             return;
         }
-        let (epoch, generation) = (self.tlb.epoch(), self.generation);
+        let (epoch, generation) = (self.tlb.epoch(), self.key >> MODE_BITS);
         let is_known = self.contexts.now().is_some();
         match self.contexts.change(epoch, generation, context) {
             Some(found) => {
                 self.tlb.resume(found.epoch);
-                self.generation = found.generation;
+                self.set_generation(found.generation);
             }
             None if is_known => self.begin(),
             None => self.forget_all(),

@@ -117,6 +117,7 @@ impl<'a> Core<'a> {
         self.bus.paging = Paging::new(&self.cpu.control, PHYSICAL_BITS);
         self.bus.tlb.set_class(Class::of(self.cpu.privilege()));
         self.mode = Mode::of(&self.cpu);
+        self.bus.set_mode(self.mode);
         self.address_mask = self.mode.address_mask();
         self.bus.breakpoints = Breakpoints::are_on(&self.cpu).then(|| Breakpoints::of(&self.cpu));
         self.bus.linear_mask = self.mode.size.following();
@@ -124,8 +125,8 @@ impl<'a> Core<'a> {
 
     /// What a remembered jump depends on beside its address.
     #[inline(always)]
-    pub(crate) fn key(&self) -> u64 {
-        self.bus.generation << 4 | self.mode.number()
+    pub(crate) const fn key(&self) -> u64 {
+        self.bus.key
     }
 
     /// The block at an address, for whoever jumps there.
@@ -142,9 +143,12 @@ impl<'a> Core<'a> {
     /// The block that a link leads to, if it may be taken.
     #[inline(always)]
     pub(crate) fn linked(&self, link: &Link<'a>) -> Option<Ops<'a>> {
-        let (key, block) = (link.key.get(), link.to.get());
-        let holds = key == Link::ALWAYS || key == self.key() && self.is_as_decoded();
-        block.filter(|_| holds)
+        let key = link.key.get();
+        if key == Link::ALWAYS || key == self.key() && self.is_as_decoded() {
+            link.to.get()
+        } else {
+            None
+        }
     }
 
     /// The block to which a return leads, if it was called from before it.

@@ -9,11 +9,12 @@
 //! to [`MEMORY`]. Nothing that came from a guest runs here unless a decoder said so first.
 //!
 //! Apart from that, [`stub`] runs instructions on vector and x87 registers inside of a program: an
-//! interpreter's, for its guest.
+//! interpreter's, for its guest; [`half`] writes lower halves of vector registers as that wants them.
 
 mod area;
 mod bench;
 mod extended;
+pub mod half;
 mod local;
 pub mod stub;
 mod trap;

@@ -80,7 +80,7 @@ fn store_control(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Excepti
 
 fn store_status(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Exception> {
     prepared.check(step.cpu)?;
-    let status = step.vectors.numeric.status;
+    let status = step.vectors.numeric.status();
     if step.instruction.op0_kind() == OpKind::Register {
         let accumulator = &mut step.cpu.general[RAX];
         *accumulator = *accumulator & !0xffff | u64::from(status);

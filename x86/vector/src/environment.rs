@@ -68,7 +68,7 @@ impl Format {
         let [first, second, third, fourth] = pointers;
         [
             u32::from(numeric.control) | upper,
-            u32::from(numeric.status) | upper,
+            u32::from(numeric.status()) | upper,
             u32::from(tags(vectors)) | upper,
             first,
             second,

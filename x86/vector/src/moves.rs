@@ -1,5 +1,6 @@
 //! Moves, which need no stub, and what clears registers.
 
+use host_processor::half;
 use host_processor::stub::Slot;
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 use x86_semantics::{CodeSize, Exception, Size};
@@ -203,8 +204,8 @@ fn load_number<const USES: u8, const BYTES: usize>(
 ) -> Result<(), Exception> {
     available::check_known::<USES>(step.cpu)?;
     let address = step.address(prepared, false)?;
-    let number = u128::from(step.read_number(address, size(BYTES))?);
-    step.set::<HALF, USES>(prepared.at[0].vector_number(), &number.to_le_bytes());
+    let number = step.read_number(address, size(BYTES))?;
+    step.set::<HALF, USES>(prepared.at[0].vector_number(), &half::of_number(number));
     Ok(())
 }
 
@@ -234,8 +235,8 @@ fn from_general<const USES: u8, const BYTES: usize>(
 ) -> Result<(), Exception> {
     available::check_known::<USES>(step.cpu)?;
     let general = step.cpu.general[prepared.general().unwrap_or(0)];
-    let number = u128::from(size(BYTES).cut(general));
-    step.set::<HALF, USES>(prepared.at[0].vector_number(), &number.to_le_bytes());
+    let number = half::of_number(size(BYTES).cut(general));
+    step.set::<HALF, USES>(prepared.at[0].vector_number(), &number);
     Ok(())
 }
 

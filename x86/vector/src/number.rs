@@ -4,6 +4,7 @@
 //! nothing but `PE` can be raised. Formats: SDM vol. 1, 4.2 and 4.8; `C1`: SDM vol. 1, 8.1.3.3.
 
 use std::cmp::Ordering;
+use std::hint::select_unpredictable;
 
 const SIGN: u16 = 1 << 15;
 /// What is added to an exponent, and the largest of a number that is finite.
@@ -62,10 +63,10 @@ impl<T> Rounded<T> {
     }
 }
 
-/// Whether what lies behind the last place makes it one more.
+/// Whether what lies behind the last place makes it one more: it is more than half, or half and the last is odd.
 #[inline(always)]
 const fn rounds_up(last: u64, behind: u64) -> bool {
-    behind > HALF || behind == HALF && last & 1 != 0
+    behind.overflowing_add(HALF - 1 + (last & 1)).1
 }
 
 impl Number {
@@ -178,12 +179,26 @@ impl Number {
             return Some(Rounded::exact(Self::zero(sign)));
         }
         let product = u128::from(self.mantissa) * u128::from(other.mantissa);
-        let (high, low) = ((product >> 64) as u64, product as u64);
-        let exponent = self.exponent + other.exponent - BIAS;
-        if high & INTEGER != 0 {
-            Self::rounded(sign, exponent + 1, high, low)
-        } else {
-            Self::rounded(sign, exponent, high << 1 | low >> 63, low << 1)
+        let is_wide = product >> 127 != 0;
+        let product = select_unpredictable(is_wide, product, product << 1);
+        let exponent = self.exponent + other.exponent - BIAS + i32::from(is_wide);
+        Self::rounded(sign, exponent, (product >> 64) as u64, product as u64)
+    }
+
+    /// What numbers without their signs are compared by.
+    #[inline(always)]
+    const fn magnitude(self) -> u128 {
+        (self.exponent as u128) << 64 | self.mantissa as u128
+    }
+
+    /// One of two, without a jump that depends on which: which of two numbers is larger, nobody can predict, as with
+    /// carries and with bits that make a result longer.
+    #[inline(always)]
+    fn either(condition: bool, a: Self, b: Self) -> Self {
+        Self {
+            sign: select_unpredictable(condition, a.sign, b.sign),
+            exponent: select_unpredictable(condition, a.exponent, b.exponent),
+            mantissa: select_unpredictable(condition, a.mantissa, b.mantissa),
         }
     }
 
@@ -194,18 +209,14 @@ impl Number {
             let only = if self.is_zero() { other } else { self };
             return (!only.is_zero()).then_some(Rounded::exact(only));
         }
-        let is_less = (self.exponent, self.mantissa) < (other.exponent, other.mantissa);
-        let (large, small) = if is_less {
-            (other, self)
-        } else {
-            (self, other)
-        };
+        let is_less = self.magnitude() < other.magnitude();
+        let large = Self::either(is_less, other, self);
+        let small = Self::either(is_less, self, other);
         // The smaller one at the larger one's point, and what lies behind its last place.
         let (high, low) = match large.exponent - small.exponent {
-            0 => (small.mantissa, 0),
-            distance @ 1..64 => (
+            distance @ 0..64 => (
                 small.mantissa >> distance,
-                small.mantissa << (64 - distance),
+                small.mantissa << 1 << (63 - distance),
             ),
             64 => (0, small.mantissa),
             65 => (0, small.mantissa >> 1 | small.mantissa & 1),
@@ -214,12 +225,11 @@ impl Number {
         };
         if large.sign == small.sign {
             let (sum, carries) = large.mantissa.overflowing_add(high);
-            if carries {
-                let behind = sum << 63 | low >> 1 | low & 1;
-                Self::rounded(large.sign, large.exponent + 1, sum >> 1 | INTEGER, behind)
-            } else {
-                Self::rounded(large.sign, large.exponent, sum, low)
-            }
+            let halved = (sum >> 1 | INTEGER, sum << 63 | low >> 1 | low & 1);
+            let sum = select_unpredictable(carries, halved.0, sum);
+            let behind = select_unpredictable(carries, halved.1, low);
+            let exponent = large.exponent + i32::from(carries);
+            Self::rounded(large.sign, exponent, sum, behind)
         } else {
             let (behind, borrows) = 0_u64.overflowing_sub(low);
             let difference = large.mantissa - high - u64::from(borrows);
@@ -230,22 +240,23 @@ impl Number {
     /// A difference, with its first bit where it belongs.
     #[inline(always)]
     fn shifted_up(self, difference: u64, behind: u64) -> Option<Rounded<Self>> {
-        if difference & INTEGER != 0 {
-            return Self::rounded(self.sign, self.exponent, difference, behind);
-        }
-        if difference == 0 && behind == 0 {
-            return Some(Rounded::exact(Self::zero(0)));
-        }
         // At most one place is lost unless the numbers were next to each other, and then there is nothing behind.
         let zeros = difference.leading_zeros();
-        let (high, low) = match zeros {
-            64 => (behind, 0),
-            _ => (
-                difference << zeros | behind >> (64 - zeros),
-                behind << zeros,
-            ),
-        };
-        Self::rounded(self.sign, self.exponent - zeros as i32, high, low)
+        if zeros == 64 {
+            let is_zero = behind == 0;
+            return if is_zero {
+                Some(Rounded::exact(Self::zero(0)))
+            } else {
+                Self::rounded(self.sign, self.exponent - 64, behind, 0)
+            };
+        }
+        let high = difference << zeros | behind >> 1 >> (63 - zeros);
+        Self::rounded(
+            self.sign,
+            self.exponent - zeros as i32,
+            high,
+            behind << zeros,
+        )
     }
 
     #[inline(always)]

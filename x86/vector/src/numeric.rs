@@ -34,8 +34,11 @@ const DATA_AT: usize = 16;
 pub(crate) struct Numeric {
     /// Control word.
     pub(crate) control: u16,
-    /// Status word.
-    pub(crate) status: u16,
+    /// Status word without the top of the stack, which is by itself: where an instruction finds its registers must not
+    /// wait for how the last one's result was rounded.
+    pub(crate) conditions: u16,
+    /// The top of the stack: the physical number of its register.
+    pub(crate) top: u8,
     /// A bit for each register by its physical number that is not empty.
     pub(crate) tags: u8,
     /// Opcode of the last instruction.
@@ -49,7 +52,8 @@ impl Default for Numeric {
     fn default() -> Self {
         Self {
             control: CONTROL_RESET,
-            status: 0,
+            conditions: 0,
+            top: 0,
             tags: 0,
             opcode: 0,
             instruction: 0,
@@ -66,12 +70,17 @@ impl Numeric {
 
     /// The physical number of the top of the stack.
     pub(crate) const fn top(&self) -> usize {
-        (self.status >> TOP_SHIFT) as usize & 7
+        self.top as usize & 7
     }
 
     /// Moves the top of the stack.
     pub(crate) const fn set_top(&mut self, top: usize) {
-        self.status = self.status & !TOP | (top as u16 & 7) << TOP_SHIFT;
+        self.top = top as u8 & 7;
+    }
+
+    /// The status word.
+    pub(crate) const fn status(&self) -> u16 {
+        self.conditions | (self.top as u16 & 7) << TOP_SHIFT
     }
 
     /// Makes a register the top, with something in it.
@@ -108,12 +117,12 @@ impl Numeric {
 
     /// Whether an exception waits for the next instruction.
     pub(crate) const fn is_pending(&self) -> bool {
-        self.status & SUMMARY != 0
+        self.conditions & SUMMARY != 0
     }
 
     /// As an instruction of MMX leaves it: all registers are valid, and the first is the top.
     pub(crate) const fn enter_mmx(&mut self) {
-        self.status &= !TOP;
+        self.top = 0;
         self.tags = 0xff;
     }
 
@@ -124,19 +133,20 @@ impl Numeric {
 
     /// Sets the status word, whose summary follows from the rest.
     pub(crate) const fn set_status(&mut self, status: u16) {
-        self.status = status;
+        self.set_top((status >> TOP_SHIFT) as usize);
+        self.conditions = status & !TOP;
         self.summarize();
     }
 
     const fn summarize(&mut self) {
-        let unmasked = self.status & !self.control & EXCEPTIONS;
+        let unmasked = self.conditions & !self.control & EXCEPTIONS;
         let summary = if unmasked == 0 { 0 } else { SUMMARY | BUSY };
-        self.status = self.status & !(SUMMARY | BUSY) | summary;
+        self.conditions = self.conditions & !(SUMMARY | BUSY) | summary;
     }
 
     /// `FNCLEX`.
     pub(crate) const fn clear_exceptions(&mut self) {
-        self.status &= !(EXCEPTIONS | STACK_FAULT | SUMMARY | BUSY);
+        self.conditions &= !(EXCEPTIONS | STACK_FAULT | SUMMARY | BUSY);
     }
 
     /// From the first bytes of an image.
@@ -145,19 +155,19 @@ impl Numeric {
         let quad = |at: usize| u64::from_le_bytes(array(&image[at..]));
         *self = Self {
             control: word(CONTROL_AT) & CONTROL_BITS | CONTROL_FIXED,
-            status: word(STATUS_AT),
             tags: image[TAGS_AT],
             opcode: word(OPCODE_AT) & 0x7ff,
             instruction: quad(INSTRUCTION_AT),
             data: quad(DATA_AT),
+            ..Self::default()
         };
-        self.summarize();
+        self.set_status(word(STATUS_AT));
     }
 
     /// To the first bytes of an image, but for MXCSR.
     pub(crate) fn put(&self, image: &mut [u8]) {
         image[CONTROL_AT..][..2].copy_from_slice(&self.control.to_le_bytes());
-        image[STATUS_AT..][..2].copy_from_slice(&self.status.to_le_bytes());
+        image[STATUS_AT..][..2].copy_from_slice(&self.status().to_le_bytes());
         image[TAGS_AT..][..2].copy_from_slice(&u16::from(self.tags).to_le_bytes());
         image[OPCODE_AT..][..2].copy_from_slice(&self.opcode.to_le_bytes());
         image[INSTRUCTION_AT..][..8].copy_from_slice(&self.instruction.to_le_bytes());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use host_processor::half;
 use host_processor::stub::Operands;
 
 use crate::mxcsr;
@@ -168,6 +169,20 @@ impl Vectors {
     #[inline]
     pub fn register_mut(&mut self, number: u8) -> &mut [u8; 32] {
         &mut self.operands.vector[usize::from(number & 15)]
+    }
+
+    /// Sets the lower half of a register at once, to a number of 4 or 8 bytes and behind it what the register `rest` has
+    /// there.
+    #[inline(always)]
+    pub fn set_number<const BYTES: usize>(&mut self, to: u8, rest: u8, number: u64) {
+        let half = half::with_number::<BYTES>(array(self.register(rest)), number);
+        self.register_mut(to)[..HALF].copy_from_slice(&half);
+    }
+
+    /// Sets a register to what another has, at once. For instructions that the host has.
+    #[inline(always)]
+    pub fn copy(&mut self, to: u8, from: u8) {
+        self.operands.copy(to, from);
     }
 
     /// Does an instruction that is [plain](Prepared::is_plain), where [they are available](crate::are_available);

@@ -76,7 +76,7 @@ fn moved(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Exception> {
 fn change(vectors: &mut Vectors, change: impl FnOnce(&mut Vectors) -> Option<()>) -> bool {
     let is_done = !vectors.numeric.is_pending() && change(vectors).is_some();
     if is_done {
-        vectors.numeric.status &= !CONDITION_1;
+        vectors.numeric.conditions &= !CONDITION_1;
     }
     is_done
 }

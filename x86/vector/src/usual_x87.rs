@@ -141,7 +141,7 @@ impl Numeric {
     const fn note(&mut self, is_inexact: bool, is_up: bool) {
         let raised = (is_inexact as u16) << INEXACT_SHIFT;
         let up = (is_up as u16) << UP_SHIFT;
-        self.status = self.status & !CONDITION_1 | raised | up;
+        self.conditions = self.conditions & !CONDITION_1 | raised | up;
     }
 
     const fn rounding(&self) -> Rounding {
@@ -255,8 +255,8 @@ pub(crate) fn compare<const OPERAND: u8, const POPS: u8, const SETS_FLAGS: bool>
             Ordering::Equal => EQUAL,
             Ordering::Greater => 0,
         };
-        let status = &mut vectors.numeric.status;
-        *status = *status & !CONDITIONS | condition;
+        let conditions = &mut vectors.numeric.conditions;
+        *conditions = *conditions & !CONDITIONS | condition;
     }
     for _ in 0..POPS {
         vectors.numeric.pop();

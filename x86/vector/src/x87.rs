@@ -86,7 +86,7 @@ fn some<const INPUTS: u8, const POPS: u8, const PUSHES: bool>(
     }
     let vectors = &mut *step.vectors;
     vectors.operands.control = vectors.numeric.control;
-    vectors.operands.clear = !vectors.numeric.status & (EXCEPTIONS | STACK_FAULT);
+    vectors.operands.clear = !vectors.numeric.conditions & (EXCEPTIONS | STACK_FAULT);
     let slots = [places.top, places.other, places.pushed, 0];
     let slots = slots.map(|physical| Slot::x87(physical as u8));
     prepared.stub()?.run(&mut vectors.operands, slots);
@@ -96,7 +96,7 @@ fn some<const INPUTS: u8, const POPS: u8, const PUSHES: bool>(
     let numeric = &mut step.vectors.numeric;
     let kept = !unpack(prepared.conditions());
     let status = step.vectors.operands.status;
-    numeric.status = numeric.status & kept | status & (!kept | EXCEPTIONS | STACK_FAULT);
+    numeric.conditions = numeric.conditions & kept | status & (!kept | EXCEPTIONS | STACK_FAULT);
     if PUSHES {
         numeric.push();
     }
@@ -192,7 +192,7 @@ fn run(prepared: &Prepared, step: &mut Step<'_>, stub: Stub) -> Result<(), Excep
     let image = vectors.operands.image;
     let mut after = vectors.numeric;
     after.take(&image);
-    let raised = after.status & !after.control & NOT_STORED;
+    let raised = after.conditions & !after.control & NOT_STORED;
     match operand.filter(|_| prepared.writes_memory()) {
         Some(address) if raised == 0 => step.write_memory(prepared, address)?,
         Some(address) => step.look(address, prepared.memory_bytes.into())?,

@@ -51,13 +51,15 @@ impl<'a> Core<'a> {
     /// half is cleared.
     #[inline(always)]
     fn set_number<F: Form>(&mut self, op: &Op<'a>, number: u64) {
-        let rest = *self.vectors.register(op.value as u8);
-        let to = self.vectors.register_mut(op.first as u8);
-        if F::IS_VEX {
-            to[..16].copy_from_slice(&rest[..16]);
-            to[16..].fill(0);
+        let (to, rest) = (op.first as u8, op.value as u8);
+        if F::BYTES == 4 {
+            self.vectors.set_number::<4>(to, rest, number);
+        } else {
+            self.vectors.set_number::<8>(to, rest, number);
         }
-        to[..F::BYTES].copy_from_slice(&number.to_le_bytes()[..F::BYTES]);
+        if F::IS_VEX {
+            self.vectors.register_mut(to)[16..].fill(0);
+        }
     }
 
     /// Computes, and sets the result; whether that could be.

@@ -1,5 +1,6 @@
 //! x87 and vector instructions, whose memory operand is found here and the rest done by `x86-vector`.
 
+use host_processor::half;
 use machine_memory::Frame;
 use x86_vector::{Choice, OnStack};
 
@@ -12,7 +13,7 @@ use crate::core::Core;
 pub(super) trait Bytes {
     const COUNT: usize;
 
-    /// To the front of the buffer.
+    /// To the front of the buffer, of which half a vector register's bytes are written at least.
     fn bring<const N: usize>(frame: Frame<'_>, offset: usize, buffer: &mut [u8; N]);
 
     /// From there.
@@ -29,7 +30,7 @@ macro_rules! number {
             #[inline(always)]
             fn bring<const N: usize>(frame: Frame<'_>, offset: usize, buffer: &mut [u8; N]) {
                 let number = u64::from(frame.load::<$word>(offset));
-                buffer[..8].copy_from_slice(&number.to_le_bytes());
+                buffer[..16].copy_from_slice(&half::of_number(number));
             }
 
             #[inline(always)]
@@ -130,7 +131,7 @@ fn target<'a, B: Bytes, A: Address>(core: &Core<'a>, op: &Op<'_>) -> Option<Plac
     is_aligned(op, linear).then_some(place)
 }
 
-/// A move from one register to another, the rest of whose first `CLEARED` bytes is cleared.
+/// A move of so many bytes from one register to another, the rest of whose first `CLEARED` bytes is cleared.
 pub(super) fn copy<'a, B: Bytes, const CLEARED: usize>(core: &mut Core<'a>, ops: Ops<'a>) {
     let [op, rest @ ..] = ops else {
         return;
@@ -139,6 +140,15 @@ pub(super) fn copy<'a, B: Bytes, const CLEARED: usize>(core: &mut Core<'a>, ops:
     let to = core.vectors.register_mut(op.first as u8);
     to[..B::COUNT].copy_from_slice(&from[..B::COUNT]);
     to[B::COUNT..CLEARED].fill(0);
+    next(core, rest);
+}
+
+/// A move of a whole register to another.
+pub(super) fn copy_whole<'a>(core: &mut Core<'a>, ops: Ops<'a>) {
+    let [op, rest @ ..] = ops else {
+        return;
+    };
+    core.vectors.copy(op.first as u8, op.second as u8);
     next(core, rest);
 }
 
@@ -155,7 +165,7 @@ pub(super) fn load<'a, B: Bytes, A: Address, const CLEARED: usize>(
     };
     let to = core.vectors.register_mut(op.first as u8);
     B::bring(place.frame, place.offset, to);
-    to[B::COUNT..CLEARED].fill(0);
+    to[B::COUNT.max(16)..CLEARED].fill(0);
     next(core, rest);
 }
 
@@ -201,7 +211,9 @@ pub(super) fn read_plain<'a, B: Bytes, A: Address>(core: &mut Core<'a>, ops: Ops
     next(core, rest);
 }
 
-/// On registers alone.
+/// On registers alone. Not inlined, as those below: what has a quick way and this one would keep its own values across
+/// the call, on either way.
+#[inline(never)]
 pub(super) fn registers<'a>(core: &mut Core<'a>, ops: Ops<'a>) {
     let [op, rest @ ..] = ops else {
         return;
@@ -212,6 +224,7 @@ pub(super) fn registers<'a>(core: &mut Core<'a>, ops: Ops<'a>) {
 }
 
 /// With an operand that is read.
+#[inline(never)]
 pub(super) fn read<'a, B: Bytes, A: Address>(core: &mut Core<'a>, ops: Ops<'a>) {
     let [op, rest @ ..] = ops else {
         return;
@@ -226,6 +239,7 @@ pub(super) fn read<'a, B: Bytes, A: Address>(core: &mut Core<'a>, ops: Ops<'a>) 
 }
 
 /// With an operand that is written.
+#[inline(never)]
 pub(super) fn write<'a, B: Bytes, A: Address>(core: &mut Core<'a>, ops: Ops<'a>) {
     let [op, rest @ ..] = ops else {
         return;

@@ -103,6 +103,31 @@ impl Default for Operands {
     }
 }
 
+impl Operands {
+    /// Sets a vector register to another, at once where the processor can: it waits where a read has more bytes than the
+    /// last write to them.
+    #[inline(always)]
+    pub fn copy(&mut self, to: u8, from: u8) {
+        let (to, from) = (usize::from(to & 15), usize::from(from & 15));
+        if !is_x86_feature_detected!("avx") {
+            self.vector[to] = self.vector[from];
+            return;
+        }
+        // SAFETY: both are whole registers, and the processor and its system know these instructions.
+        unsafe {
+            asm!(
+                "vmovups ymm0, ymmword ptr [{from}]",
+                "vmovups ymmword ptr [{to}], ymm0",
+                "vzeroupper",
+                from = in(reg) &raw const self.vector[from],
+                to = in(reg) &raw mut self.vector[to],
+                out("xmm0") _,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+}
+
 /// A register among [`Operands`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot(u8);

@@ -65,7 +65,7 @@ pub(super) fn vector<'a>(
         }
         return Some(match simple {
             Some(simple) => match (simple.bytes, simple.cleared) {
-                (32, _) => vectors::copy::<Whole, 32> as Run<'_>,
+                (32, _) => vectors::copy_whole as Run<'_>,
                 (_, 32) => vectors::copy::<Half, 32> as Run<'_>,
                 _ => vectors::copy::<Half, 16> as Run<'_>,
             },
