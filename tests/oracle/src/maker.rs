@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
-use crate::open::is_image;
+use crate::open::{is_image, may_fault};
 
 /// `CPUID` 0: its maker.
 const MAKERS: [&[u8; 12]; 2] = [b"AuthenticAMD", b"HygonGenuine"];
@@ -102,6 +102,18 @@ pub fn open_flags(instruction: &Instruction) -> bool {
         M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq | M::Scasb | M::Scasw | M::Scasd | M::Scasq
     );
     is_repeated(instruction) && compares && !is_amd()
+}
+
+/// Whether it may fault in any of its pages, or with bytes that are none, where here another page is looked at or none.
+#[must_use]
+pub fn may_fault_elsewhere(instruction: &Instruction) -> bool {
+    may_fault(instruction) && !is_amd()
+}
+
+/// Whether the host may have found a number out of bounds of which here both are read first.
+#[must_use]
+pub fn may_be_found_out(instruction: &Instruction) -> bool {
+    instruction.mnemonic() == Mnemonic::Bound && !is_amd()
 }
 
 fn converts_to_memory(instruction: &Instruction) -> bool {

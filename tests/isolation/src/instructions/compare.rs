@@ -19,6 +19,7 @@ const INVALID: End = raised(6);
 const STACK: End = raised(12);
 const PROTECTION: End = raised(13);
 const SIMD: End = raised(19);
+const BOUND: End = raised(5);
 
 const fn raised(vector: u8) -> End {
     End::Raised {
@@ -114,9 +115,16 @@ fn is_of_another_maker(instruction: &Instruction, there: End, here: End) -> bool
         address: address_here,
     } = here
     else {
-        return there == PROTECTION && oracle::may_want_alignment(instruction);
+        let may_fault =
+            oracle::may_want_alignment(instruction) || oracle::may_fault_elsewhere(instruction);
+        return there == PROTECTION && may_fault;
     };
     match there {
+        BOUND => oracle::may_be_found_out(instruction),
+        End::Raised {
+            vector: PAGE_FAULT | 13,
+            ..
+        } if oracle::may_fault_elsewhere(instruction) => true,
         PROTECTION if oracle::may_want_alignment(instruction) => true,
         End::Done | SIMD => oracle::may_be_kept(instruction),
         End::Raised {
