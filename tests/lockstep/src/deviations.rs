@@ -16,9 +16,9 @@ const FRAME: usize = 48;
 /// With these bits set, KVM refuses to load the entries again, which ends 32-bit kernels of Linux with PAE.
 pub(crate) const MARKED_POINTERS: &str =
     "the four top entries of PAE paging are marked as accessed, a reserved bit (SDM vol. 3, 4.4.1)";
-/// There the comparison ends.
+/// There it is, for that instruction.
 pub(crate) const LOST_STEP: &str =
-    "SYSRET ends a step by the trap flag in R11, where there is none";
+    "SYSRET ends a step by the trap flag in R11 alone, where it has to be put";
 const CR0_PG: u64 = 1 << 31;
 const CR4_PAE: u64 = 1 << 5;
 const EFER_LMA: u64 = 1 << 10;
@@ -95,7 +95,7 @@ impl Deviations {
         self.is_emulated && here.holds_interrupts_alone()
     }
 
-    /// Whether a step over it has no end: [`LOST_STEP`].
+    /// Whether a step over it has no end of itself: [`LOST_STEP`].
     pub(crate) fn loses_step(self, here: &Here) -> bool {
         self.is_emulated && matches!(here.mnemonic(), Mnemonic::Sysret | Mnemonic::Sysretq)
     }

@@ -25,7 +25,9 @@ const RAX: usize = 0;
 const RCX: usize = 1;
 /// `rax`, `rbx`, `rcx`, `rdx`, in the order of `CPUID`'s answer.
 const ANSWER: [usize; 4] = [0, 3, 1, 2];
-/// The trap flag in the second byte of the flags.
+const R11: usize = 11;
+/// The trap flag, and in the second byte of the flags.
+const TRAP_FLAG: u64 = 1 << 8;
 const TRAP: u8 = 1;
 
 /// KVM's machine, and what is known of both.
@@ -105,10 +107,6 @@ impl Follower {
         code: &[u8],
     ) -> Result<Option<Outcome>> {
         let here = Here::decode(before, code);
-        if self.deviations.loses_step(&here) {
-            *self.counts.deviations.entry(LOST_STEP).or_default() += 1;
-            return Ok(Some(Outcome::Enough));
-        }
         let began = self.repeating.take();
         let before = began.as_ref().unwrap_or(before);
         if here.repeats() && after.rip == before.rip {
@@ -230,6 +228,11 @@ impl Follower {
                 ))
             });
         }
+        let is_lost = self.deviations.loses_step(here);
+        if is_lost {
+            *self.counts.deviations.entry(LOST_STEP).or_default() += 1;
+            self.change_returned_flags(|flags| flags | TRAP_FLAG)?;
+        }
         loop {
             self.watchdog.watch();
             let stop = self.kvm.step();
@@ -239,6 +242,9 @@ impl Follower {
                 Stop::Kicked if self.kvm.ending().is_some() => {}
                 stop => return Ok(Err(format!("KVM stops: {stop:?}"))),
             }
+            if is_lost {
+                self.change_returned_flags(|flags| flags & !TRAP_FLAG)?;
+            }
             if !here.repeats() || self.kvm.vcpu.state()?.rip != before.rip {
                 break;
             }
@@ -247,6 +253,13 @@ impl Follower {
             self.hide_trap_flag(after)?;
         }
         Ok(Ok(()))
+    }
+
+    /// The flags to which KVM's guest returns, or has returned, by `SYSRET`.
+    fn change_returned_flags(&mut self, change: impl Fn(u64) -> u64) -> Result<()> {
+        let mut state = self.kvm.vcpu.state()?;
+        state.general[R11] = change(state.general[R11]);
+        self.kvm.set_state(state)
     }
 
     /// The flags that KVM's guest has just stored have the flag by which it was stepped.
