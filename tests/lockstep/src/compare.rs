@@ -16,6 +16,10 @@ const VECTORS: std::ops::Range<usize> = 160..416;
 const UPPER: std::ops::Range<usize> = 576..832;
 /// In a segment's rights (SDM vol. 3, 3.4.5): the limit is in pages.
 const GRANULAR: u16 = 1 << 15;
+/// The level.
+const LEVEL: u16 = 3 << 5;
+/// `EFER.LMA`.
+const LONG_ACTIVE: u64 = 1 << 10;
 /// Each x87 register has 10 bytes of 16.
 const STACK: usize = 32;
 
@@ -180,12 +184,23 @@ fn words(state: &CpuState) -> Vec<(String, u64)> {
 }
 
 /// The segment registers as they are compared. Whether a descriptor counted its limit in pages is left out: KVM makes
-/// that up from the limit (Linux, `svm_get_segment`), which is in bytes here.
+/// that up from the limit (Linux, `svm_get_segment`), which is in bytes here. Where there is long mode, the level in the stack
+/// segment's rights is left out as well: KVM says the current one there (likewise), while `SYSRET` changes nothing of the
+/// segment but its selector (APM vol. 3, `SYSRET`).
 fn segments(state: &CpuState) -> [(&'static str, Segment); 8] {
     let segments = &state.segments;
     let compared = |segment: &Segment| Segment {
         rights: segment.rights & !GRANULAR,
         ..*segment
+    };
+    let level = if state.control.efer & LONG_ACTIVE != 0 {
+        LEVEL
+    } else {
+        0
+    };
+    let stack = Segment {
+        rights: segments.ss.rights & !level,
+        ..segments.ss
     };
     [
         ("cs", compared(&segments.cs)),
@@ -193,7 +208,7 @@ fn segments(state: &CpuState) -> [(&'static str, Segment); 8] {
         ("es", compared(&segments.es)),
         ("fs", compared(&segments.fs)),
         ("gs", compared(&segments.gs)),
-        ("ss", compared(&segments.ss)),
+        ("ss", compared(&stack)),
         ("tr", compared(&segments.tr)),
         ("ldt", compared(&segments.ldt)),
     ]

@@ -52,9 +52,8 @@ impl CodeArea {
         self.used = end;
         // SAFETY: the other mapping has the same size.
         let entry = unsafe { self.executed.add(at) };
-        // SAFETY: there is code now that keeps to the convention, and stays for as long as the process.
-        let entry = unsafe { std::mem::transmute::<*const u8, Entry>(entry) };
-        Some(Stub::new(entry))
+        // There is code now that keeps to the convention, and stays for as long as the process.
+        Some(Stub::new(Entry::new(entry.expose_provenance())?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The code of a stub.
 //!
-//! `rdi` is the address of the operands, `rsi`, `rdx`, `rcx` and `r8` are the places of its registers in
+//! `r10` is the address of the operands, `r8`, `r9`, `r11` and `rcx` are the places of its registers in
 //! them. Operand number n is loaded into vector register n + 1 (`xmm0` is for those that do not name
 //! it) or MMX register n, and a general register is `rax`.
 
@@ -13,7 +13,9 @@ use super::run::{CONTROL_HOST, MXCSR_HOST, place};
 use super::stack::Stack;
 
 /// Where the places come in.
-const PLACES: [Register; 4] = [Register::RSI, Register::RDX, Register::RCX, Register::R8];
+const PLACES: [Register; 4] = [Register::R8, Register::R9, Register::R11, Register::RCX];
+/// The address of the operands.
+pub(super) const OPERANDS: Register = Register::R10;
 /// The place of `xmm0`.
 const HIDDEN: usize = 3;
 /// Masks of all exceptions in x87's control word.
@@ -43,12 +45,12 @@ type Written = Result<(), IcedError>;
 
 /// What lies somewhere in the operands.
 fn at(offset: usize) -> MemoryOperand {
-    MemoryOperand::with_base_displ(Register::RDI, offset as i64)
+    MemoryOperand::with_base_displ(OPERANDS, offset as i64)
 }
 
 /// What lies where the caller says.
 fn slot(operand: usize) -> MemoryOperand {
-    MemoryOperand::with_base_index(Register::RDI, PLACES[operand])
+    MemoryOperand::with_base_index(OPERANDS, PLACES[operand])
 }
 
 impl Writer {
@@ -70,13 +72,14 @@ impl Writer {
         self.leave_vector(form)
     }
 
-    /// What is read without being named. The lengths of strings come last: they take the place of a place.
+    /// What is read without being named. Of the registers with the lengths of strings one is the caller's.
     fn load_unnamed(&mut self, form: &Form) -> Written {
         if form.hidden == Some(OpAccess::Read) {
             let (code, from) = (Code::Movups_xmm_xmmm128, slot(HIDDEN));
             self.put(&Instruction::with2(code, Register::XMM0, from)?)?;
         }
         if explicit_lengths(form.instruction.mnemonic()) {
+            self.put(&Instruction::with1(Code::Push_r64, Register::RDX)?)?;
             self.load_general(Register::RAX, place::ACCUMULATOR)?;
             self.load_general(Register::RDX, place::DATA)?;
         }
@@ -85,6 +88,9 @@ impl Writer {
 
     /// What is written without being named.
     fn store_unnamed(&mut self, form: &Form, is_vex: bool) -> Written {
+        if explicit_lengths(form.instruction.mnemonic()) {
+            self.put(&Instruction::with1(Code::Pop_r64, Register::RDX)?)?;
+        }
         if form.writes_flags {
             self.store_flags()?;
         }

@@ -5,6 +5,7 @@ use iced_x86::{
     Mnemonic, OpAccess, OpCodeInfo, OpCodeOperandKind, OpKind, Register, RflagsBits,
 };
 
+use super::emit::OPERANDS;
 use super::run::place;
 use super::stack::{self, Stack};
 
@@ -213,7 +214,7 @@ fn substitute(given: &Instruction, kinds: &[Kind]) -> Result<Instruction, IcedEr
         instruction.try_set_op_kind(index, given.op_kind(index))?;
         match kind {
             Kind::Memory => {
-                instruction.set_memory_base(Register::RDI);
+                instruction.set_memory_base(OPERANDS);
                 instruction.set_memory_displacement64(place::MEMORY as u64);
                 instruction.set_memory_displ_size(8);
             }

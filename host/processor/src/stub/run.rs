@@ -3,6 +3,7 @@
 
 use std::arch::asm;
 use std::mem::offset_of;
+use std::num::NonZero;
 
 /// Bytes of a vector register, and of an x87 register as it is kept.
 const VECTOR: usize = 32;
@@ -170,10 +171,38 @@ impl Slot {
     }
 }
 
-/// A stub as a function: of the operands and where each of four registers is in them. It returns with the
-/// vector registers' upper halves empty, x87's stack empty, and the control bits of x87 and MXCSR as they
-/// were.
-pub(super) type Entry = unsafe extern "sysv64" fn(*mut Operands, usize, usize, usize, usize);
+/// Where a stub begins. It is called with the address of the operands and of where in them each of four registers is, as
+/// [`super::emit`] has it, and keeps of all registers but these only the general ones, beside `rax`. It returns with the vector
+/// registers' upper halves empty, x87's stack empty, and the control bits of x87 and MXCSR as they were.
+pub(super) type Entry = NonZero<usize>;
+
+/// Calls a stub with what stands before it and behind it: a convention of our own, by which the caller's values stay where
+/// they are.
+macro_rules! call {
+    ($entry:expr, $operands:expr, $at:expr, [$($before:literal),*], [$($behind:literal),*] $(, $($more:tt)*)?) => {{
+        let [first, second, third, fourth] = $at.map(Slot::offset);
+        asm!(
+            $($before,)*
+            "call rax",
+            $($behind,)*
+            $($($more)*)?
+            inout("rax") $entry.get() => _,
+            in("r10") &raw mut *$operands,
+            in("r8") first,
+            in("r9") second,
+            in("r11") third,
+            inout("rcx") fourth => _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+            out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+            out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+            out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
+            out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
+            out("mm0") _, out("mm1") _, out("mm2") _, out("mm3") _,
+            out("mm4") _, out("mm5") _, out("mm6") _, out("mm7") _,
+        );
+    }};
+}
 
 /// Code that runs one instruction.
 #[derive(Clone, Copy, Debug)]
@@ -188,10 +217,9 @@ impl Stub {
     /// raise is lost.
     #[inline]
     pub fn run(self, operands: &mut Operands, at: [Slot; 4]) {
-        let [first, second, third, fourth] = at.map(Slot::offset);
         // SAFETY: slots lie in the operands with all their bytes, and the code touches these alone (see the
         // module's documentation).
-        unsafe { self.0(operands, first, second, third, fourth) };
+        unsafe { call!(self.0, operands, at, [], []) };
     }
 
     /// Runs it by [`Operands::mxcsr`], and adds the flags to [`Operands::raised`]. With other control bits
@@ -201,23 +229,17 @@ impl Stub {
         if operands.mxcsr & !MXCSR_CHOICES != MXCSR_MASKS {
             operands.mxcsr = operands.mxcsr & MXCSR_CHOICES | MXCSR_MASKS;
         }
-        let [first, second, third, fourth] = at.map(Slot::offset);
         // What is loaded does not depend on what was stored before: the processor need not wait for that.
         // SAFETY: as for `run`; MXCSR has no reserved bit and masks all exceptions.
         unsafe {
-            asm!(
-                "ldmxcsr dword ptr [rdi + {mxcsr}]",
-                "call {entry}",
-                "stmxcsr dword ptr [rdi + {stored}]",
-                entry = in(reg) self.0,
+            call!(
+                self.0,
+                operands,
+                at,
+                ["ldmxcsr dword ptr [r10 + {mxcsr}]"],
+                ["stmxcsr dword ptr [r10 + {stored}]"],
                 mxcsr = const offset_of!(Operands, mxcsr),
                 stored = const offset_of!(Operands, stored_mxcsr),
-                inout("rdi") &raw mut *operands => _,
-                inout("rsi") first => _,
-                inout("rdx") second => _,
-                inout("rcx") third => _,
-                inout("r8") fourth => _,
-                clobber_abi("sysv64"),
             );
         }
         if operands.mxcsr != MXCSR_HOST {
