@@ -101,6 +101,26 @@ impl Vectors {
         Some(())
     }
 
+    /// `FLD` of all 80 bits, for engines that have them at hand, as [`quick`](Self::quick).
+    #[inline(always)]
+    pub fn quick_push(&mut self, value: (u64, u16), instruction: u64, operand: u64) -> bool {
+        let is_done = push(self, value);
+        if is_done {
+            (self.numeric.instruction, self.numeric.data) = (instruction, operand);
+        }
+        is_done
+    }
+
+    /// `FSTP` of all 80 bits, likewise; what is to be stored.
+    #[inline(always)]
+    pub fn quick_pop(&mut self, instruction: u64, operand: u64) -> Option<(u64, u16)> {
+        let top = self.full(0).filter(|_| !self.numeric.is_pending())?;
+        self.numeric.conditions &= !CONDITION_1;
+        self.numeric.pop();
+        (self.numeric.instruction, self.numeric.data) = (instruction, operand);
+        Some(top)
+    }
+
     /// Sets a register of the stack.
     #[inline(always)]
     fn set(&mut self, number: usize, (mantissa, head): (u64, u16)) {

@@ -319,3 +319,43 @@ pub(super) fn quick_write<'a, B: Bytes, A: Address>(core: &mut Core<'a>, ops: Op
         write::<B, A>(core, ops);
     }
 }
+
+/// `FLD` of all of a register of x87's.
+pub(super) fn push_whole<'a, A: Address>(core: &mut Core<'a>, ops: Ops<'a>) {
+    let [op, rest @ ..] = ops else {
+        return;
+    };
+    let Some(place) = source::<Ten, A>(core, op) else {
+        return slow(core, ops);
+    };
+    let (mantissa, head) = (
+        place.frame.load::<u64>(place.offset),
+        place.frame.load::<u16>(place.offset + 8),
+    );
+    let (instruction, linear) = (op.more.rip, place.linear);
+    if core
+        .vectors
+        .quick_push((mantissa, head), instruction, linear)
+    {
+        next(core, rest);
+    } else {
+        read::<Ten, A>(core, ops);
+    }
+}
+
+/// `FSTP` of all of it.
+pub(super) fn pop_whole<'a, A: Address>(core: &mut Core<'a>, ops: Ops<'a>) {
+    let [op, rest @ ..] = ops else {
+        return;
+    };
+    let Some(place) = target::<Ten, A>(core, op) else {
+        return slow(core, ops);
+    };
+    if let Some((mantissa, head)) = core.vectors.quick_pop(op.more.rip, place.linear) {
+        place.frame.store(place.offset, mantissa);
+        place.frame.store(place.offset + 8, head);
+        next(core, rest);
+    } else {
+        write::<Ten, A>(core, ops);
+    }
+}

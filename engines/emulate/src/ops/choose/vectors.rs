@@ -94,6 +94,9 @@ pub(super) fn vector<'a>(
         Operand::Read(_) if is_plain => {
             bytes!(bytes, |B| way!(way, |A| vectors::read_plain::<B, A>))
         }
+        // No other instructions have operands of this size, but those with decimal digits, which are not quick.
+        Operand::Write(10) if is_quick => Some(way!(way, |A| vectors::pop_whole::<A> as Run<'_>)),
+        Operand::Read(10) if is_quick => Some(way!(way, |A| vectors::push_whole::<A> as Run<'_>)),
         Operand::Write(_) if is_quick => {
             bytes!(bytes, |B| way!(way, |A| vectors::quick_write::<B, A>))
         }
