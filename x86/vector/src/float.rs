@@ -62,7 +62,7 @@ fn is_named_so(mnemonic: Mnemonic) -> bool {
 #[inline]
 pub(crate) fn run(stub: Stub, prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Exception> {
     let vectors = &mut *step.vectors;
-    if vectors.unmasked == 0 {
+    if vectors.unmasked() == 0 {
         stub.run_with_mxcsr(&mut vectors.operands, prepared.at);
         return Ok(());
     }
@@ -74,7 +74,7 @@ pub(crate) fn run(stub: Stub, prepared: &Prepared, step: &mut Step<'_>) -> Resul
 fn run_unmasked(stub: Stub, prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Exception> {
     let before = step.vectors.operands;
     let tiny = underflow(stub, prepared, step);
-    let unmasked = step.vectors.unmasked;
+    let unmasked = step.vectors.unmasked();
     let operands = &mut step.vectors.operands;
     operands.raised = 0;
     stub.run_with_mxcsr(operands, prepared.at);
@@ -103,7 +103,7 @@ fn run_unmasked(stub: Stub, prepared: &Prepared, step: &mut Step<'_>) -> Result<
 /// The exception of tiny results, if it is not masked: then it is raised for exact ones, too, of which a
 /// run with masks says nothing. One that flushes them to zero does.
 fn underflow(stub: Stub, prepared: &Prepared, step: &mut Step<'_>) -> u32 {
-    if step.vectors.unmasked & UNDERFLOW == 0 {
+    if step.vectors.unmasked() & UNDERFLOW == 0 {
         return 0;
     }
     let operands = &mut step.vectors.operands;

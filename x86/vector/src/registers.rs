@@ -31,8 +31,6 @@ pub(crate) const AVX: u64 = 4;
 pub struct Vectors {
     /// Registers and `MXCSR`, where the host's instructions find them, and the buffers of one instruction.
     pub(crate) operands: Operands,
-    /// Exceptions that `MXCSR` does not mask, by its flags.
-    pub(crate) unmasked: u32,
     /// x87 but for its data registers.
     pub(crate) numeric: Numeric,
 }
@@ -42,7 +40,6 @@ impl Default for Vectors {
     fn default() -> Self {
         Self {
             operands: Operands::default(),
-            unmasked: 0,
             numeric: Numeric::default(),
         }
     }

@@ -4,10 +4,12 @@
 //! to nearest, are what IEEE 754 says, whoever works them out. For engines that have the operands at hand;
 //! what has no result here is for [`execute`](crate::execute()).
 
+use std::hint::cold_path;
+
 use x86_semantics::Flags;
 
 use crate::registers::Vectors;
-use crate::usual::{is_far, is_finite, is_full};
+use crate::usual::{is_far, is_finite, is_full, is_normal};
 
 /// `CF` and `ZF`.
 const CARRY: u64 = 1;
@@ -88,6 +90,22 @@ impl Scalar for Root {
     }
 }
 
+/// Whether no operand is denormal; most are not zero, either.
+#[inline(always)]
+fn are_full<O: Scalar, const BYTES: usize>(a: u64, b: u64) -> bool {
+    cold_path();
+    let is_full = |bits| is_full::<BYTES>(magnitude::<BYTES>(bits));
+    is_full(b) && (!O::USES_FIRST || is_full(a))
+}
+
+/// Whether a result is zero and nothing else could be.
+#[inline(always)]
+fn is_exact_zero<O: Scalar, const BYTES: usize>(result: u64, a: u64, b: u64) -> bool {
+    cold_path();
+    let size = |bits| magnitude::<BYTES>(bits);
+    size(result) == 0 && O::is_zero_exact(size(a), size(b))
+}
+
 /// The bits of a number of 4 or 8 bytes without its sign.
 #[inline(always)]
 const fn magnitude<const BYTES: usize>(bits: u64) -> u64 {
@@ -104,9 +122,8 @@ impl Vectors {
     #[must_use]
     pub fn scalar<O: Scalar, const BYTES: usize>(&self, a: u64, b: u64) -> Option<u64> {
         const { assert!(BYTES == 4 || BYTES == 8) };
-        let (first, second) = (magnitude::<BYTES>(a), magnitude::<BYTES>(b));
-        let are_full = is_full::<BYTES>(second) && (!O::USES_FIRST || is_full::<BYTES>(first));
-        if !are_full || !self.raises_nothing_new() {
+        let are_normal = is_normal::<BYTES>(b) && (!O::USES_FIRST || is_normal::<BYTES>(a));
+        if !are_normal && !are_full::<O, BYTES>(a, b) || !self.raises_nothing_new() {
             return None;
         }
         let result = if BYTES == 4 {
@@ -115,8 +132,7 @@ impl Vectors {
         } else {
             O::double(f64::from_bits(a), f64::from_bits(b)).to_bits()
         };
-        let size = magnitude::<BYTES>(result);
-        let is_plain = is_far::<BYTES>(size) || size == 0 && O::is_zero_exact(first, second);
+        let is_plain = is_far::<BYTES>(result) || is_exact_zero::<O, BYTES>(result, a, b);
         is_plain.then_some(result)
     }
 

@@ -53,14 +53,21 @@ fn of_memory<const USES: u8, const MEMORY: u8>(mnemonic: Mnemonic) -> Option<Han
     })
 }
 
-/// A number of single or double precision without its sign.
+/// A number of single or double precision.
+#[inline]
+fn bits<const BYTES: usize>(bytes: &[u8]) -> u64 {
+    if BYTES == 4 {
+        u64::from(u32::from_le_bytes(array(bytes)))
+    } else {
+        u64::from_le_bytes(array(bytes))
+    }
+}
+
+/// The same without its sign.
 #[inline]
 fn magnitude<const BYTES: usize>(bytes: &[u8]) -> u64 {
-    if BYTES == 4 {
-        u64::from(u32::from_le_bytes(array(bytes)) << 1 >> 1)
-    } else {
-        u64::from_le_bytes(array(bytes)) << 1 >> 1
-    }
+    let sign = 1 << (8 * BYTES - 1);
+    bits::<BYTES>(bytes) & !sign
 }
 
 /// Where the exponent begins.
@@ -71,6 +78,17 @@ const fn shift(bytes: usize) -> u32 {
 /// The largest exponent, which numbers that are not finite have.
 const fn largest(bytes: usize) -> u64 {
     if bytes == 4 { 0xff } else { 0x7ff }
+}
+
+/// The bits of an exponent, where they are.
+const fn exponent(bytes: usize) -> u64 {
+    largest(bytes) << shift(bytes)
+}
+
+/// Whether a number is neither denormal nor zero, whatever its sign.
+#[inline(always)]
+pub(crate) const fn is_normal<const BYTES: usize>(bits: u64) -> bool {
+    bits & exponent(BYTES) != 0
 }
 
 /// Whether an operand, without its sign, is not denormal.
@@ -85,11 +103,12 @@ pub(crate) const fn is_finite<const BYTES: usize>(number: u64) -> bool {
     number >> shift(BYTES) != largest(BYTES)
 }
 
-/// Whether a result, without its sign, is far enough from the smallest and the largest number. It is not when an
+/// Whether a result, whatever its sign, is far enough from the smallest and the largest number. It is not when an
 /// operand is not finite.
-#[inline]
-pub(crate) fn is_far<const BYTES: usize>(number: u64) -> bool {
-    (2..largest(BYTES) - 1).contains(&(number >> shift(BYTES)))
+#[inline(always)]
+pub(crate) const fn is_far<const BYTES: usize>(bits: u64) -> bool {
+    let exponent = (bits >> shift(BYTES)) as u32 & largest(BYTES) as u32;
+    exponent.wrapping_sub(2) < largest(BYTES) as u32 - 3
 }
 
 /// The second operand, whose slot is this one unless it is in memory.
@@ -138,7 +157,7 @@ fn arithmetic<const USES: u8, const MEMORY: u8, const BYTES: usize>(
     let to = prepared.at[0].vector_number();
     let before = operands.vector[to];
     stub.run(operands, prepared.at);
-    if are_full && is_far::<BYTES>(magnitude::<BYTES>(&operands.vector[to])) {
+    if are_full && is_far::<BYTES>(bits::<BYTES>(&operands.vector[to])) {
         return Ok(());
     }
     operands.vector[to] = before;
@@ -192,9 +211,10 @@ impl Vectors {
     /// was raised.
     #[inline]
     pub(crate) const fn raises_nothing_new(&self) -> bool {
-        const INEXACT: u32 = 1 << 5;
-        self.unmasked == 0
-            && self.operands.mxcsr == mxcsr::RESET
-            && self.operands.raised & INEXACT != 0
+        // Both words at once: what is looked at, and what is to be there.
+        const LOOKED_AT: u64 = (mxcsr::UNMASKED | mxcsr::INEXACT) as u64;
+        const WANTED: u64 = (mxcsr::INEXACT as u64) << 32 | mxcsr::RESET as u64;
+        let both = (self.operands.raised as u64) << 32 | self.operands.mxcsr as u64;
+        both & (LOOKED_AT << 32 | 0xffff_ffff) == WANTED
     }
 }

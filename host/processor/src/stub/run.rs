@@ -42,7 +42,7 @@ pub struct Operands {
     pub flags: u64,
     /// `MXCSR` for [`Stub::run_with_mxcsr`]: its control bits, with all exceptions masked, and no flags.
     pub mxcsr: u32,
-    /// Flags of `MXCSR` that were raised since they were cleared here.
+    /// Flags of `MXCSR` that were raised since they were cleared here, in the last six bits; others are the caller's.
     pub raised: u32,
     stored_mxcsr: u32,
     host_mxcsr: u32,
