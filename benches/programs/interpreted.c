@@ -6,6 +6,9 @@
 #include <termios.h>
 #include <unistd.h>
 
+/* So often each part is done: some hosts' clocks of processor time have no more than ticks. */
+#define TURNS 4
+
 #define WORK __attribute__((noinline)) static uint64_t
 
 static unsigned char composite[400000];
@@ -190,7 +193,9 @@ int main(int count, char **names)
         printf("begin %s\n", parts[part].name);
         /* On a serial line the machine goes on before the line has left it. */
         tcdrain(STDOUT_FILENO);
-        uint64_t result = parts[part].work();
+        uint64_t result = 0;
+        for (int turn = 0; turn < TURNS; turn++)
+            result += parts[part].work();
         printf("end %s %llx\n", parts[part].name, (unsigned long long)result);
         tcdrain(STDOUT_FILENO);
     }

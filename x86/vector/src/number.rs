@@ -74,9 +74,14 @@ impl Number {
     #[inline(always)]
     pub(crate) fn from_register(mantissa: u64, head: u16) -> Option<Self> {
         let exponent = i32::from(head & !SIGN);
-        let is_normal = (1..=LARGEST).contains(&exponent) && mantissa & INTEGER != 0;
-        let is_zero = exponent == 0 && mantissa == 0;
-        (is_normal || is_zero).then_some(Self {
+        // Neither zero nor the largest there is, with which the sign would change.
+        let is_between = head.wrapping_add(1) & !SIGN & !1 != 0;
+        let is_usual = if is_between {
+            mantissa & INTEGER != 0
+        } else {
+            exponent == 0 && mantissa == 0
+        };
+        is_usual.then_some(Self {
             sign: head & SIGN,
             exponent,
             mantissa,
@@ -164,8 +169,9 @@ impl Number {
             exponent: exponent + i32::from(carries),
             mantissa: mantissa | INTEGER,
         };
-        // What is too small before it is rounded is left alone, too.
-        (exponent >= 1 && value.exponent <= LARGEST).then_some(Rounded {
+        // What is too small before it is rounded is left alone, too, and what could be too large afterwards.
+        let is_usual = (exponent as u32).wrapping_sub(1) < LARGEST as u32 - 1;
+        is_usual.then_some(Rounded {
             value,
             is_inexact: low != 0,
             is_up,
@@ -175,10 +181,10 @@ impl Number {
     #[inline(always)]
     pub(crate) fn times(self, other: Self) -> Option<Rounded<Self>> {
         let sign = self.sign ^ other.sign;
-        if self.is_zero() || other.is_zero() {
+        let product = u128::from(self.mantissa) * u128::from(other.mantissa);
+        if product == 0 {
             return Some(Rounded::exact(Self::zero(sign)));
         }
-        let product = u128::from(self.mantissa) * u128::from(other.mantissa);
         let is_wide = product >> 127 != 0;
         let product = select_unpredictable(is_wide, product, product << 1);
         let exponent = self.exponent + other.exponent - BIAS + i32::from(is_wide);
@@ -204,7 +210,8 @@ impl Number {
 
     #[inline(always)]
     pub(crate) fn plus(self, other: Self) -> Option<Rounded<Self>> {
-        if self.is_zero() || other.is_zero() {
+        // All others have this bit.
+        if self.mantissa & other.mantissa & INTEGER == 0 {
             // The sign of zero depends on both.
             let only = if self.is_zero() { other } else { self };
             return (!only.is_zero()).then_some(Rounded::exact(only));

@@ -210,8 +210,10 @@ pub(crate) fn calculate<
     if !vectors.numeric.is_precise() {
         return false;
     }
-    let numbers = vectors.number(0).zip(vectors.second::<OPERAND>(other));
-    let Some((top, second)) = numbers else {
+    let Some(top) = vectors.number(0) else {
+        return false;
+    };
+    let Some(second) = vectors.second::<OPERAND>(other) else {
         return false;
     };
     // Where the other register is the target, it is the first operand.

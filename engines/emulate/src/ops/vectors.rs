@@ -256,13 +256,13 @@ pub(super) fn write<'a, B: Bytes, A: Address>(core: &mut Core<'a>, ops: Ops<'a>)
     next(core, rest);
 }
 
-/// An instruction of x87 on registers alone, which is usual.
+/// An instruction of x87 on registers alone, which is usual. Where it lies is in `wide`.
 pub(super) fn quick<'a, S: OnStack>(core: &mut Core<'a>, ops: Ops<'a>) {
     let [op, rest @ ..] = ops else {
         return;
     };
     let number = op.first as usize;
-    if core.vectors.quick_on_stack::<S>(number, op.more.rip) {
+    if core.vectors.quick_on_stack::<S>(number, op.wide) {
         next(core, rest);
     } else {
         registers(core, ops);

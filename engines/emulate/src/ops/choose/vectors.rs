@@ -61,6 +61,7 @@ pub(super) fn vector<'a>(
     let (Operand::Read(bytes) | Operand::Write(bytes)) = operand else {
         if is_quick && let Some(run) = x86_vector::on_stack(instruction, vectors::Quick) {
             op.first = *General::ALL.get(prepared.number())?;
+            op.wide = instruction.ip();
             return Some(run);
         }
         return Some(match simple {
