@@ -147,7 +147,11 @@ unsafe fn copy_vector<const N: usize>(from: *const u8, to: *mut u8) {
                 "vzeroupper",
                 from = in(reg) from,
                 to = in(reg) to,
-                out("xmm0") _,
+                // The upper halves of all are gone.
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
                 options(nostack, preserves_flags)
             );
         }
