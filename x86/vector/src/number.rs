@@ -230,7 +230,7 @@ impl Number {
             // Whatever it is, it is less than a quarter.
             _ => (0, 1),
         };
-        if large.sign == small.sign {
+        if self.sign == other.sign {
             let (sum, carries) = large.mantissa.overflowing_add(high);
             let halved = (sum >> 1 | INTEGER, sum << 63 | low >> 1 | low & 1);
             let sum = select_unpredictable(carries, halved.0, sum);
