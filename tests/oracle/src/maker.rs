@@ -37,8 +37,8 @@ pub fn open_pushed(instruction: &Instruction) -> usize {
 
 /// Whether a fault of it leaves open what it has done until then, and where in a page it was: gathers keep what
 /// they have gathered and masked moves name the first byte that is selected (SDM vol. 2, `VPGATHERDD`, `VMASKMOV`), what is
-/// stored from x87 or MMX may be there in part or have changed the state, as states that are read may, and a conversion
-/// its flags.
+/// stored from x87 or MMX may be there in part or have changed the state, as states that are read may, a conversion
+/// its flags, and `POPA` some registers.
 #[must_use]
 pub fn open_fault(instruction: &Instruction) -> bool {
     use Mnemonic as M;
@@ -53,6 +53,7 @@ pub fn open_fault(instruction: &Instruction) -> bool {
             | M::Vpmaskmovq
     );
     let is_open = is_masked
+        || matches!(instruction.mnemonic(), M::Popa | M::Popad)
         || converts_to_memory(instruction)
         || is_image(instruction)
         || gathers(instruction)
