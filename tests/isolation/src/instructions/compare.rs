@@ -134,7 +134,7 @@ fn is_of_another_maker(instruction: &Instruction, there: End, here: End) -> bool
         } => {
             let is_alike =
                 (vector, error) == (vector_here, error_here) && address >> 12 == address_here >> 12;
-            is_alike && oracle::open_fault(instruction)
+            (is_alike || is_either(there, here)) && oracle::open_fault(instruction)
         }
     }
 }
@@ -158,9 +158,13 @@ fn is_same_end(instruction: &Instruction, there: End, here: End) -> bool {
         // Images are read and written in another order.
         return (vector, error) == (PAGE_FAULT, error_here) && address >> 12 == address_here >> 12;
     }
-    // Which comes first, an address that is none or one that is not aligned, is open.
-    let is_open = x86_vector::knows(instruction.code()) && (there, here) == (PROTECTION, STACK);
+    let is_open = x86_vector::knows(instruction.code()) && is_either(there, here);
     there == here || is_open
+}
+
+/// Whether it is open which comes first, an address that is none or one that is not aligned.
+fn is_either(there: End, here: End) -> bool {
+    (there, here) == (PROTECTION, STACK)
 }
 
 fn compare_memory(case: &Case<'_>, is_done: bool, there: &Side, here: &Side) -> Result<(), String> {
