@@ -158,7 +158,9 @@ fn is_same_end(instruction: &Instruction, there: End, here: End) -> bool {
         // Images are read and written in another order.
         return (vector, error) == (PAGE_FAULT, error_here) && address >> 12 == address_here >> 12;
     }
-    let is_open = x86_vector::knows(instruction.code()) && is_either(there, here);
+    let may_want_alignment =
+        x86_vector::knows(instruction.code()) || instruction.mnemonic() == Mnemonic::Cmpxchg16b;
+    let is_open = may_want_alignment && is_either(there, here);
     there == here || is_open
 }
 
