@@ -12,8 +12,7 @@ mod vectors;
 
 pub use bench::with_bench;
 pub use maker::{
-    is_amd, may_be_found_out, may_be_kept, may_be_longer, may_fault_elsewhere, may_want_alignment,
-    open_fault, open_flags, open_pushed, open_upper,
+    end_of, is_amd, may_be_either, may_be_longer, may_differ, open_flags, open_pushed, open_upper,
 };
 pub use numbers::Numbers;
 pub use open::{

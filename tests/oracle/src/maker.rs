@@ -4,7 +4,9 @@
 use std::arch::x86_64::__cpuid;
 use std::sync::OnceLock;
 
+use host_processor::End;
 use iced_x86::{Instruction, Mnemonic, OpKind};
+use x86_semantics::Exception;
 
 use crate::open::{is_image, may_fault};
 
@@ -25,6 +27,76 @@ pub fn is_amd() -> bool {
     })
 }
 
+const BOUND: End = raised(5);
+const STACK: End = raised(12);
+const PROTECTION: End = raised(13);
+const SIMD: End = raised(19);
+const PAGE_FAULT: u8 = 14;
+
+const fn raised(vector: u8) -> End {
+    End::Raised {
+        vector,
+        error: 0,
+        address: 0,
+    }
+}
+
+/// What the interpreter's end is on a processor.
+#[must_use]
+pub fn end_of(done: Result<(), Exception>) -> End {
+    let Err(exception) = done else {
+        return End::Done;
+    };
+    let address = match exception {
+        Exception::Page { address, .. } => address,
+        _ => 0,
+    };
+    End::Raised {
+        vector: exception.vector(),
+        error: exception.error_code().unwrap_or(0),
+        address,
+    }
+}
+
+/// Whether it is open which comes first, an address that is none or one that is not aligned.
+#[must_use]
+pub fn may_be_either(there: End, here: End) -> bool {
+    (there, here) == (PROTECTION, STACK)
+}
+
+/// Whether an instruction that ended so on the host and so by the interpreter is one in which makers differ: nothing more is
+/// compared then.
+#[must_use]
+pub fn may_differ(instruction: &Instruction, there: End, here: End) -> bool {
+    let End::Raised {
+        vector: vector_here @ 12..15,
+        error: error_here,
+        address: address_here,
+    } = here
+    else {
+        let may_fault = may_want_alignment(instruction) || may_fault_elsewhere(instruction);
+        return there == PROTECTION && may_fault;
+    };
+    match there {
+        BOUND => may_be_found_out(instruction),
+        End::Raised {
+            vector: PAGE_FAULT | 13,
+            ..
+        } if may_fault_elsewhere(instruction) => true,
+        PROTECTION if may_want_alignment(instruction) => true,
+        End::Done | SIMD => may_be_kept(instruction),
+        End::Raised {
+            vector,
+            error,
+            address,
+        } => {
+            let is_alike =
+                (vector, error) == (vector_here, error_here) && address >> 12 == address_here >> 12;
+            (is_alike || may_be_either(there, here)) && open_fault(instruction)
+        }
+    }
+}
+
 /// Bytes of the stack that are not compared: of a selector that is pushed in 32-bit code others write only the lower half
 /// of four bytes (SDM vol. 2, `PUSH`).
 #[must_use]
@@ -39,8 +111,7 @@ pub fn open_pushed(instruction: &Instruction) -> usize {
 /// they have gathered and masked moves name the first byte that is selected (SDM vol. 2, `VPGATHERDD`, `VMASKMOV`), what is
 /// stored from x87 or MMX may be there in part or have changed the state, as states that are read may, a conversion
 /// its flags, and `POPA` some registers.
-#[must_use]
-pub fn open_fault(instruction: &Instruction) -> bool {
+fn open_fault(instruction: &Instruction) -> bool {
     use Mnemonic as M;
     let is_masked = matches!(
         instruction.mnemonic(),
@@ -63,8 +134,7 @@ pub fn open_fault(instruction: &Instruction) -> bool {
 
 /// Whether the host may have done it, or raise an exception of numbers, while here its memory is refused: others do not look
 /// there if such an exception keeps it from being written, or for the half of a selector that they do not write.
-#[must_use]
-pub fn may_be_kept(instruction: &Instruction) -> bool {
+fn may_be_kept(instruction: &Instruction) -> bool {
     let may_raise = stores_x87(instruction) || converts_to_memory(instruction);
     may_raise && !is_amd() || open_pushed(instruction) > 0
 }
@@ -106,14 +176,12 @@ pub fn open_flags(instruction: &Instruction) -> bool {
 }
 
 /// Whether it may fault in any of its pages, or with bytes that are none, where here another page is looked at or none.
-#[must_use]
-pub fn may_fault_elsewhere(instruction: &Instruction) -> bool {
+fn may_fault_elsewhere(instruction: &Instruction) -> bool {
     may_fault(instruction) && !is_amd()
 }
 
 /// Whether the host may have found a number out of bounds of which here both are read first.
-#[must_use]
-pub fn may_be_found_out(instruction: &Instruction) -> bool {
+fn may_be_found_out(instruction: &Instruction) -> bool {
     instruction.mnemonic() == Mnemonic::Bound && !is_amd()
 }
 
@@ -122,8 +190,7 @@ fn converts_to_memory(instruction: &Instruction) -> bool {
 }
 
 /// Whether others want its operand in memory aligned (SDM vol. 2, `SHA1MSG1` and its like, and 2.4.4, class 4).
-#[must_use]
-pub fn may_want_alignment(instruction: &Instruction) -> bool {
+fn may_want_alignment(instruction: &Instruction) -> bool {
     use Mnemonic as M;
     let is_sha = matches!(
         instruction.mnemonic(),

@@ -175,9 +175,9 @@ impl Slot {
     }
 }
 
-/// Where a stub begins. It is called with the address of the operands and of where in them each of four registers is, as
-/// [`super::emit`] has it, and keeps of all registers but these only the general ones, beside `rax`. It returns with the vector
-/// registers' upper halves empty, x87's stack empty, and the control bits of x87 and MXCSR as they were.
+/// Where a stub begins. It is called with the address of the operands and with where in them each of four registers is, as
+/// [`super::emit`] has it. It keeps the general registers but `rax` and `rcx`, and returns with the vector registers' upper
+/// halves empty, x87's stack empty, and the control bits of x87 and MXCSR as they were.
 pub(super) type Entry = NonZero<usize>;
 
 /// Calls a stub with what stands before it and behind it: a convention of our own, by which the caller's values stay where

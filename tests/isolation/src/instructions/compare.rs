@@ -16,10 +16,7 @@ const RSI: usize = 6;
 const RDI: usize = 7;
 const PAGE_FAULT: u8 = 14;
 const INVALID: End = raised(6);
-const STACK: End = raised(12);
 const PROTECTION: End = raised(13);
-const SIMD: End = raised(19);
-const BOUND: End = raised(5);
 
 const fn raised(vector: u8) -> End {
     End::Raised {
@@ -59,7 +56,7 @@ pub(super) fn compare(case: &Case<'_>, there: Ended<'_>, here: Ended<'_>) -> Res
     {
         return Ok(());
     }
-    if is_of_another_maker(instruction, there.0, here.0) {
+    if oracle::may_differ(instruction, there.0, here.0) {
         return Ok(());
     }
     let refusals = [INVALID, PROTECTION];
@@ -107,38 +104,6 @@ pub(super) fn compare(case: &Case<'_>, there: Ended<'_>, here: Ended<'_>) -> Res
     compare_vectors(case, there.1, here.1)
 }
 
-/// Whether the host ended as the interpreter, as far as makers agree.
-fn is_of_another_maker(instruction: &Instruction, there: End, here: End) -> bool {
-    let End::Raised {
-        vector: vector_here @ 12..15,
-        error: error_here,
-        address: address_here,
-    } = here
-    else {
-        let may_fault =
-            oracle::may_want_alignment(instruction) || oracle::may_fault_elsewhere(instruction);
-        return there == PROTECTION && may_fault;
-    };
-    match there {
-        BOUND => oracle::may_be_found_out(instruction),
-        End::Raised {
-            vector: PAGE_FAULT | 13,
-            ..
-        } if oracle::may_fault_elsewhere(instruction) => true,
-        PROTECTION if oracle::may_want_alignment(instruction) => true,
-        End::Done | SIMD => oracle::may_be_kept(instruction),
-        End::Raised {
-            vector,
-            error,
-            address,
-        } => {
-            let is_alike =
-                (vector, error) == (vector_here, error_here) && address >> 12 == address_here >> 12;
-            (is_alike || is_either(there, here)) && oracle::open_fault(instruction)
-        }
-    }
-}
-
 /// Whether it ended the same way.
 fn is_same_end(instruction: &Instruction, there: End, here: End) -> bool {
     if let (
@@ -160,13 +125,8 @@ fn is_same_end(instruction: &Instruction, there: End, here: End) -> bool {
     }
     let may_want_alignment =
         x86_vector::knows(instruction.code()) || instruction.mnemonic() == Mnemonic::Cmpxchg16b;
-    let is_open = may_want_alignment && is_either(there, here);
+    let is_open = may_want_alignment && oracle::may_be_either(there, here);
     there == here || is_open
-}
-
-/// Whether it is open which comes first, an address that is none or one that is not aligned.
-fn is_either(there: End, here: End) -> bool {
-    (there, here) == (PROTECTION, STACK)
 }
 
 fn compare_memory(case: &Case<'_>, is_done: bool, there: &Side, here: &Side) -> Result<(), String> {

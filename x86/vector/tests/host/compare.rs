@@ -9,8 +9,8 @@ use x86_vector::{Unit, Vectors, execute};
 use crate::generate::Case;
 use crate::images;
 use oracle::{
-    Pages, VECTOR_PARTS, is_image, left_out, may_be_kept, may_fault, may_want_alignment,
-    open_conditions, open_fault, open_mxcsr, program,
+    Pages, VECTOR_PARTS, end_of, is_image, left_out, may_differ, may_fault, open_conditions,
+    open_mxcsr, program,
 };
 
 /// `CR4` and `XCR0` as programs of Linux have them: all that there is, enabled.
@@ -53,7 +53,7 @@ pub(crate) fn run(bench: &mut Bench, unit: &mut Unit, case: &Case) -> Result<boo
     {
         return Ok(true);
     }
-    if is_of_another_maker(case, end, &done) {
+    if may_differ(&case.instruction, end, end_of(done)) {
         return Ok(true);
     }
     let same_end = match done {
@@ -135,39 +135,6 @@ fn compare_state(case: &Case, there: &Extended, here: &Vectors) -> Result<(), St
         }
     }
     Ok(())
-}
-
-/// Whether the host ended as the interpreter, as far as makers agree.
-fn is_of_another_maker(case: &Case, end: End, done: &Result<(), Exception>) -> bool {
-    let (instruction, Err(exception)) = (&case.instruction, done) else {
-        return matches!(end, End::Raised { vector: 13, .. })
-            && may_want_alignment(&case.instruction);
-    };
-    let (vector, error, address) = match end {
-        End::Done => return is_of_memory(*exception) && may_be_kept(instruction),
-        End::Raised {
-            vector,
-            error,
-            address,
-        } => (vector, error, address),
-    };
-    let place = match exception {
-        Exception::Page { address, .. } => *address,
-        _ => 0,
-    };
-    let code = exception.error_code().unwrap_or(0);
-    let is_alike = (vector, error) == (exception.vector(), code) && address >> 12 == place >> 12;
-    vector == 13 && may_want_alignment(instruction)
-        || vector == 19 && is_of_memory(*exception) && may_be_kept(instruction)
-        || is_alike && is_of_memory(*exception) && open_fault(instruction)
-}
-
-/// Whether an exception is one of an operand's memory.
-const fn is_of_memory(exception: Exception) -> bool {
-    matches!(
-        exception,
-        Exception::Page { .. } | Exception::Protection(_) | Exception::Stack(_)
-    )
 }
 
 /// Whether an exception is the one that the host raised.
