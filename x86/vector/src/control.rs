@@ -74,7 +74,7 @@ fn load_control(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Exceptio
 
 fn store_control(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Exception> {
     prepared.check(step.cpu)?;
-    let control = step.vectors.numeric.control;
+    let control = step.vectors.numeric.control();
     store_word(prepared, step, control)
 }
 
@@ -99,6 +99,6 @@ fn leave_mmx(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Exception> 
     prepared.check(step.cpu)?;
     step.deliver()?;
     step.vectors.numeric.enter_mmx();
-    step.vectors.numeric.tags = 0;
+    step.vectors.numeric.leave_mmx();
     Ok(())
 }

@@ -67,7 +67,7 @@ impl Format {
         let upper = 0xffff_0000;
         let [first, second, third, fourth] = pointers;
         [
-            u32::from(numeric.control) | upper,
+            u32::from(numeric.control()) | upper,
             u32::from(numeric.status()) | upper,
             u32::from(tags(vectors)) | upper,
             first,
@@ -109,15 +109,12 @@ impl Format {
             (false, true) => 0,
             (_, false) => word(4),
         };
-        let mut numeric = Numeric {
-            tags: abridge(word(2) as u16),
-            opcode: opcode as u16 & 0x7ff,
-            instruction: instruction.into(),
-            data: data.into(),
-            ..Numeric::default()
-        };
+        let mut numeric = Numeric::default();
+        numeric.opcode = opcode as u16 & 0x7ff;
+        (numeric.instruction, numeric.data) = (instruction.into(), data.into());
         numeric.set_control(word(0) as u16);
         numeric.set_status(word(1) as u16);
+        numeric.set_tags(abridge(word(2) as u16));
         numeric
     }
 }
@@ -125,7 +122,7 @@ impl Format {
 /// The tags of all registers, by their physical number.
 fn tags(vectors: &Vectors) -> u16 {
     let tag = |number: usize| {
-        if vectors.numeric.tags >> number & 1 == 0 {
+        if !vectors.numeric.is_full(number) {
             return EMPTY;
         }
         let register = &vectors.operands.x87[number];
@@ -155,7 +152,7 @@ pub(crate) fn store(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Exce
     format.put(step.vectors, &mut bytes[..format.bytes()]);
     let address = step.address(prepared, true)?;
     step.write(address, &bytes[..format.bytes()])?;
-    let control = step.vectors.numeric.control;
+    let control = step.vectors.numeric.control();
     step.vectors.numeric.set_control(control | EXCEPTIONS);
     Ok(())
 }

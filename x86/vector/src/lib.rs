@@ -63,6 +63,7 @@ pub use available::are_available;
 pub use coverage::knows;
 pub use execute::{execute, execute_given};
 pub use features::Features;
+pub use numeric::Beside;
 pub use on_stack::{Choice, OnStack, on_stack};
 pub use prepared::{Move, Operand, Prepared};
 pub use registers::Vectors;

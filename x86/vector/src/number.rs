@@ -18,10 +18,8 @@ const HALF: u64 = 1 << 63;
 /// A normal number, or zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Number {
-    /// Nothing or the sign's bit.
-    sign: u16,
-    /// Zero for zero.
-    exponent: i32,
+    /// Sign and exponent as a register has them; the exponent of zero is zero.
+    head: u16,
     mantissa: u64,
 }
 
@@ -29,8 +27,8 @@ pub(crate) struct Number {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rounded<T> {
     pub(crate) value: T,
-    /// It is not exact (`PE`).
-    pub(crate) is_inexact: bool,
+    /// What lay behind its last place: it is not exact (`PE`) unless this is zero.
+    pub(crate) behind: u64,
     /// It is larger than the exact one, without signs (`C1`).
     pub(crate) is_up: bool,
 }
@@ -48,7 +46,7 @@ impl<T> Rounded<T> {
     const fn exact(value: T) -> Self {
         Self {
             value,
-            is_inexact: false,
+            behind: 0,
             is_up: false,
         }
     }
@@ -57,7 +55,7 @@ impl<T> Rounded<T> {
     pub(crate) fn map<U>(self, map: impl FnOnce(T) -> U) -> Rounded<U> {
         Rounded {
             value: map(self.value),
-            is_inexact: self.is_inexact,
+            behind: self.behind,
             is_up: self.is_up,
         }
     }
@@ -66,32 +64,61 @@ impl<T> Rounded<T> {
 /// Whether what lies behind the last place makes it one more: it is more than half, or half and the last is odd.
 #[inline(always)]
 const fn rounds_up(last: u64, behind: u64) -> bool {
-    behind.overflowing_add(HALF - 1 + (last & 1)).1
+    behind | last & 1 > HALF
+}
+
+/// Whether an exponent is neither zero nor the largest there is.
+#[inline(always)]
+const fn is_between(head: u16) -> bool {
+    // With the largest the sign would change.
+    head.wrapping_add(1) & !SIGN & !1 != 0
 }
 
 impl Number {
     /// From a register: its lower 64 bits, and the rest.
     #[inline(always)]
     pub(crate) fn from_register(mantissa: u64, head: u16) -> Option<Self> {
-        let exponent = i32::from(head & !SIGN);
-        // Neither zero nor the largest there is, with which the sign would change.
-        let is_between = head.wrapping_add(1) & !SIGN & !1 != 0;
-        let is_usual = if is_between {
-            mantissa & INTEGER != 0
-        } else {
-            exponent == 0 && mantissa == 0
+        let is_zero = head & !SIGN == 0 && mantissa == 0;
+        let number = Self { head, mantissa };
+        (is_zero || number.is_normal()).then_some(number)
+    }
+
+    /// From two registers with normal numbers.
+    #[inline(always)]
+    pub(crate) const fn normals(a: (u64, u16), b: (u64, u16)) -> Option<[Self; 2]> {
+        if !is_between(a.1) || !is_between(b.1) || a.0 & b.0 & INTEGER == 0 {
+            return None;
+        }
+        let first = Self {
+            head: a.1,
+            mantissa: a.0,
         };
-        is_usual.then_some(Self {
-            sign: head & SIGN,
-            exponent,
-            mantissa,
-        })
+        let second = Self {
+            head: b.1,
+            mantissa: b.0,
+        };
+        Some([first, second])
+    }
+
+    /// Whether it is not zero.
+    #[inline(always)]
+    const fn is_normal(self) -> bool {
+        is_between(self.head) && self.mantissa & INTEGER != 0
+    }
+
+    /// Nothing or the sign's bit.
+    const fn sign(self) -> u16 {
+        self.head & SIGN
+    }
+
+    const fn exponent(self) -> i32 {
+        (self.head & !SIGN) as i32
     }
 
     /// As a register has it.
     #[inline(always)]
     pub(crate) const fn to_register(self) -> (u64, u16) {
-        (self.mantissa, self.exponent as u16 | self.sign)
+        (self.mantissa, self.head)
     }
 
     /// From single precision.
@@ -117,8 +144,7 @@ impl Number {
             return Some(Self::zero(sign));
         }
         (exponent != 0 && exponent != infinite).then_some(Self {
-            sign,
-            exponent: exponent - infinite / 2 + BIAS,
+            head: sign | (exponent - infinite / 2 + BIAS) as u16,
             mantissa: fraction | INTEGER,
         })
     }
@@ -133,16 +159,14 @@ impl Number {
         }
         let zeros = magnitude.leading_zeros();
         Self {
-            sign,
-            exponent: BIAS + 63 - zeros as i32,
+            head: sign | (BIAS + 63 - zeros as i32) as u16,
             mantissa: magnitude << zeros,
         }
     }
 
     const fn zero(sign: u16) -> Self {
         Self {
-            sign,
-            exponent: 0,
+            head: sign,
             mantissa: 0,
         }
     }
@@ -154,7 +178,7 @@ impl Number {
     #[inline(always)]
     pub(crate) const fn negated(self) -> Self {
         Self {
-            sign: self.sign ^ SIGN,
+            head: self.head ^ SIGN,
             ..self
         }
     }
@@ -162,39 +186,50 @@ impl Number {
     /// A result from 128 bits of which the first is set. `None`: there is no such usual number.
     #[inline(always)]
     fn rounded(sign: u16, exponent: i32, high: u64, low: u64) -> Option<Rounded<Self>> {
+        // What is too small or too large is left alone.
+        let is_usual = (exponent as u32).wrapping_sub(1) < LARGEST as u32;
+        if !is_usual {
+            return None;
+        }
+        Self::with_head(exponent as u16 | sign, high, low)
+    }
+
+    /// The same whose sign and exponent are known, and usual.
+    #[inline(always)]
+    fn with_head(head: u16, high: u64, low: u64) -> Option<Rounded<Self>> {
         let is_up = rounds_up(high, low);
-        let (mantissa, carries) = high.overflowing_add(u64::from(is_up));
-        let value = Self {
-            sign,
-            exponent: exponent + i32::from(carries),
-            mantissa: mantissa | INTEGER,
-        };
-        // What is too small before it is rounded is left alone, too, and what could be too large afterwards.
-        let is_usual = (exponent as u32).wrapping_sub(1) < LARGEST as u32 - 1;
-        is_usual.then_some(Rounded {
-            value,
-            is_inexact: low != 0,
+        let mantissa = high.wrapping_add(u64::from(is_up));
+        // What becomes a place longer, once in as many times as there are numbers, is left alone, too.
+        (mantissa & INTEGER != 0).then_some(Rounded {
+            value: Self { head, mantissa },
+            behind: low,
             is_up,
         })
     }
 
     #[inline(always)]
     pub(crate) fn times(self, other: Self) -> Option<Rounded<Self>> {
-        let sign = self.sign ^ other.sign;
-        let product = u128::from(self.mantissa) * u128::from(other.mantissa);
-        if product == 0 {
+        if self.is_zero() || other.is_zero() {
+            let sign = self.sign() ^ other.sign();
             return Some(Rounded::exact(Self::zero(sign)));
         }
-        let is_wide = product >> 127 != 0;
-        let product = select_unpredictable(is_wide, product, product << 1);
-        let exponent = self.exponent + other.exponent - BIAS + i32::from(is_wide);
-        Self::rounded(sign, exponent, (product >> 64) as u64, product as u64)
+        self.normal_times(other)
     }
 
-    /// What numbers without their signs are compared by.
+    /// Of normal numbers.
     #[inline(always)]
-    const fn magnitude(self) -> u128 {
-        (self.exponent as u128) << 64 | self.mantissa as u128
+    pub(crate) fn normal_times(self, other: Self) -> Option<Rounded<Self>> {
+        let product = u128::from(self.mantissa) * u128::from(other.mantissa);
+        let is_wide = product >> 127 != 0;
+        let product = product << u32::from(!is_wide);
+        let summed = self.head.wrapping_add(other.head);
+        let head = summed.wrapping_sub(BIAS as u16 - u16::from(is_wide));
+        // Signs add up as they should, unless a carry or a borrow of the exponents comes in.
+        let is_sign_right = (head ^ self.head ^ other.head) & SIGN == 0;
+        if !is_sign_right || !is_between(head) {
+            return None;
+        }
+        Self::with_head(head, (product >> 64) as u64, product as u64)
     }
 
     /// One of two, without a jump that depends on which: which of two numbers is larger, nobody can predict, as with
@@ -202,25 +237,30 @@ impl Number {
     #[inline(always)]
     fn either(condition: bool, a: Self, b: Self) -> Self {
         Self {
-            sign: select_unpredictable(condition, a.sign, b.sign),
-            exponent: select_unpredictable(condition, a.exponent, b.exponent),
+            head: select_unpredictable(condition, a.head, b.head),
             mantissa: select_unpredictable(condition, a.mantissa, b.mantissa),
         }
     }
 
     #[inline(always)]
     pub(crate) fn plus(self, other: Self) -> Option<Rounded<Self>> {
-        // All others have this bit.
-        if self.mantissa & other.mantissa & INTEGER == 0 {
+        if self.is_zero() || other.is_zero() {
             // The sign of zero depends on both.
             let only = if self.is_zero() { other } else { self };
             return (!only.is_zero()).then_some(Rounded::exact(only));
         }
-        let is_less = self.magnitude() < other.magnitude();
+        self.normal_plus(other)
+    }
+
+    /// Of normal numbers.
+    #[inline(always)]
+    pub(crate) fn normal_plus(self, other: Self) -> Option<Rounded<Self>> {
+        let distance = self.exponent() - other.exponent();
+        let is_less = distance < 0;
         let large = Self::either(is_less, other, self);
         let small = Self::either(is_less, self, other);
         // The smaller one at the larger one's point, and what lies behind its last place.
-        let (high, low) = match large.exponent - small.exponent {
+        let (high, low) = match distance.unsigned_abs() {
             distance @ 0..64 => (
                 small.mantissa >> distance,
                 small.mantissa << 1 << (63 - distance),
@@ -230,16 +270,32 @@ impl Number {
             // Whatever it is, it is less than a quarter.
             _ => (0, 1),
         };
-        if self.sign == other.sign {
+        if (self.head ^ other.head) & SIGN == 0 {
             let (sum, carries) = large.mantissa.overflowing_add(high);
-            let halved = (sum >> 1 | INTEGER, sum << 63 | low >> 1 | low & 1);
-            let sum = select_unpredictable(carries, halved.0, sum);
-            let behind = select_unpredictable(carries, halved.1, low);
-            let exponent = large.exponent + i32::from(carries);
-            Self::rounded(large.sign, exponent, sum, behind)
+            // By nothing or by one place to the right, with what carries before it; the last bit is not lost.
+            let carry = u64::from(carries);
+            let both = (u128::from(sum) << 64 | u128::from(low)) >> carry;
+            let head = large.head + carry as u16;
+            if !is_between(head) {
+                return None;
+            }
+            let (sum, behind) = ((both >> 64) as u64 | carry << 63, both as u64 | low & carry);
+            Self::with_head(head, sum, behind)
         } else {
+            // Where exponents are the same, the other may be larger, and there is nothing behind.
             let (behind, borrows) = 0_u64.overflowing_sub(low);
-            let difference = large.mantissa - high - u64::from(borrows);
+            let difference = large.mantissa.wrapping_sub(high);
+            let is_other = large.mantissa < high;
+            let difference = select_unpredictable(
+                is_other,
+                difference.wrapping_neg(),
+                difference.wrapping_sub(u64::from(borrows)),
+            );
+            let sign = u16::from(is_other) << 15;
+            let large = Self {
+                head: large.head ^ sign,
+                ..large
+            };
             large.shifted_up(difference, behind)
         }
     }
@@ -254,13 +310,13 @@ impl Number {
             return if is_zero {
                 Some(Rounded::exact(Self::zero(0)))
             } else {
-                Self::rounded(self.sign, self.exponent - 64, behind, 0)
+                Self::rounded(self.sign(), self.exponent() - 64, behind, 0)
             };
         }
         let high = difference << zeros | behind >> 1 >> (63 - zeros);
         Self::rounded(
-            self.sign,
-            self.exponent - zeros as i32,
+            self.sign(),
+            self.exponent() - zeros as i32,
             high,
             behind << zeros,
         )
@@ -268,13 +324,19 @@ impl Number {
 
     #[inline(always)]
     pub(crate) fn over(self, other: Self) -> Option<Rounded<Self>> {
-        let sign = self.sign ^ other.sign;
         if other.is_zero() {
             return None;
         }
         if self.is_zero() {
+            let sign = self.sign() ^ other.sign();
             return Some(Rounded::exact(Self::zero(sign)));
         }
+        self.normal_over(other)
+    }
+
+    /// Of normal numbers.
+    #[inline(always)]
+    pub(crate) fn normal_over(self, other: Self) -> Option<Rounded<Self>> {
         // The first bit of the quotient is set in either case.
         let is_less = self.mantissa < other.mantissa;
         let dividend = u128::from(self.mantissa) << (63 + u32::from(is_less));
@@ -287,7 +349,8 @@ impl Number {
             Ordering::Equal => HALF,
             Ordering::Greater => HALF | 1,
         };
-        let exponent = self.exponent - other.exponent + BIAS - i32::from(is_less);
+        let exponent = self.exponent() - other.exponent() + BIAS - i32::from(is_less);
+        let sign = self.sign() ^ other.sign();
         Self::rounded(sign, exponent, quotient as u64, behind)
     }
 
@@ -296,11 +359,12 @@ impl Number {
         if self.is_zero() && other.is_zero() {
             return Ordering::Equal;
         }
-        if self.sign != other.sign {
-            return other.sign.cmp(&self.sign);
+        if self.sign() != other.sign() {
+            return other.sign().cmp(&self.sign());
         }
-        let magnitudes = (self.exponent, self.mantissa).cmp(&(other.exponent, other.mantissa));
-        if self.sign == 0 {
+        // Signs are the same.
+        let magnitudes = (self.head, self.mantissa).cmp(&(other.head, other.mantissa));
+        if self.sign() == 0 {
             magnitudes
         } else {
             magnitudes.reverse()
@@ -311,7 +375,7 @@ impl Number {
     #[inline(always)]
     pub(crate) fn to_single(self) -> Option<Rounded<u32>> {
         let narrow = self.narrowed::<24>(0xff)?;
-        let sign = u32::from(self.sign) << 16;
+        let sign = u32::from(self.sign()) << 16;
         Some(narrow.map(|value| value as u32 | sign))
     }
 
@@ -319,7 +383,7 @@ impl Number {
     #[inline(always)]
     pub(crate) fn to_double(self) -> Option<Rounded<u64>> {
         let narrow = self.narrowed::<53>(0x7ff)?;
-        Some(narrow.map(|value| value | u64::from(self.sign) << 48))
+        Some(narrow.map(|value| value | u64::from(self.sign()) << 48))
     }
 
     /// Exponent and fraction with so many bits of precision.
@@ -328,7 +392,7 @@ impl Number {
         if self.is_zero() {
             return Some(Rounded::exact(0));
         }
-        let exponent = self.exponent - BIAS + infinite / 2;
+        let exponent = self.exponent() - BIAS + infinite / 2;
         let (kept, behind) = (
             self.mantissa >> (64 - PRECISION),
             self.mantissa << PRECISION,
@@ -341,7 +405,7 @@ impl Number {
             (1..infinite).contains(&exponent) && (value >> (PRECISION - 1)) < infinite as u64;
         is_usual.then_some(Rounded {
             value,
-            is_inexact: behind != 0,
+            behind,
             is_up,
         })
     }
@@ -350,7 +414,7 @@ impl Number {
     #[inline(always)]
     pub(crate) fn to_integer(self, rounding: Rounding) -> Option<Rounded<i64>> {
         // Bits behind the point.
-        let fraction = 63 - (self.exponent - BIAS);
+        let fraction = 63 - (self.exponent() - BIAS);
         let (kept, behind) = match fraction {
             _ if self.is_zero() => (0, 0),
             ..1 => return None,
@@ -358,7 +422,7 @@ impl Number {
             64 => (0, self.mantissa),
             _ => (0, 1),
         };
-        let is_negative = self.sign != 0;
+        let is_negative = self.sign() != 0;
         let is_up = match rounding {
             Rounding::Nearest => rounds_up(kept, behind),
             Rounding::Down => is_negative && behind != 0,
@@ -368,7 +432,7 @@ impl Number {
         let magnitude = i64::try_from(kept + u64::from(is_up)).ok()?;
         Some(Rounded {
             value: if is_negative { -magnitude } else { magnitude },
-            is_inexact: behind != 0,
+            behind,
             is_up,
         })
     }
@@ -390,6 +454,8 @@ mod tests {
     fn exact_results_are_those_of_double_precision() {
         assert_eq!(number(1.5).plus(number(2.25)), exact(3.75));
         assert_eq!(number(1.5).plus(number(-1.5)), exact(0.0));
+        assert_eq!(number(1.25).plus(number(-1.5)), exact(-0.25));
+        assert_eq!(number(-1.25).plus(number(1.5)), exact(0.25));
         assert_eq!(number(-3.0).times(number(0.5)), exact(-1.5));
         assert_eq!(number(-0.0).times(number(7.0)), exact(-0.0));
         assert_eq!(number(21.0).over(number(-3.0)), exact(-7.0));
@@ -402,7 +468,7 @@ mod tests {
         let tiny = number(f64::EPSILON / 4096.0);
         let one = number(1.0);
         let tie = one.plus(tiny).unwrap();
-        assert_eq!((tie.value, tie.is_inexact, tie.is_up), (one, true, false));
+        assert_eq!((tie.value, tie.behind, tie.is_up), (one, HALF, false));
         let more = one
             .plus(tiny)
             .and_then(|_| number(1.5).times(tiny))
@@ -411,7 +477,7 @@ mod tests {
         assert_eq!((up.value.mantissa, up.is_up), (INTEGER | 1, true));
         let third = one.over(number(3.0)).unwrap();
         assert_eq!(third.value.mantissa, 0xaaaa_aaaa_aaaa_aaab);
-        assert!(third.is_inexact && third.is_up);
+        assert!(third.behind != 0 && third.is_up);
     }
 
     #[test]
@@ -424,6 +490,10 @@ mod tests {
         assert_eq!(large.to_double(), None);
         let small = Number::from_register(INTEGER, 1).unwrap();
         assert_eq!(small.times(small), None);
+        assert_eq!(large.times(large.negated()), None);
+        // The last place carries to before the first.
+        let below = Number::from_register(u64::MAX, 0x3ffe).unwrap();
+        assert_eq!(below.plus(number(f64::EPSILON / 8192.0)), None);
         // Without the bit before the point.
         assert_eq!(Number::from_register(1, 5), None);
     }
@@ -442,7 +512,7 @@ mod tests {
             (Rounding::ToZero, -2),
         ] {
             let rounded = number(-2.5).to_integer(rounding).unwrap();
-            assert_eq!((rounded.value, rounded.is_inexact), (value, true));
+            assert_eq!((rounded.value, rounded.behind), (value, HALF));
         }
         assert_eq!(Number::from_integer(i64::MIN), number(-(2.0_f64.powi(63))));
         assert_eq!(

@@ -3,10 +3,12 @@
 
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
+use crate::numeric::Beside;
 use crate::registers::Vectors;
 use crate::stack::{change_sign, copy, exchange, push, push_copy};
 use crate::usual_x87::{
-    ADD, DIVIDE, DIVIDE_INTO, MULTIPLY, REGISTER, SUBTRACT, SUBTRACT_FROM, calculate, compare,
+    ADD, DIVIDE, DIVIDE_INTO, MULTIPLY, REGISTER, SUBTRACT, SUBTRACT_FROM, calculate,
+    calculate_normal, compare,
 };
 
 /// The number one, and the sign, as a register has them.
@@ -16,7 +18,13 @@ const SIGN: u16 = 1 << 15;
 /// What an instruction does when all is as usual.
 pub trait OnStack {
     /// Does it, with this register beside the top; `false`: it is not usual, and nothing has changed.
-    fn run(vectors: &mut Vectors, other: usize) -> bool;
+    fn run(vectors: &mut Vectors, other: Beside) -> bool;
+
+    /// Does it where `run` did not: what is usual, too, but would make the other slower.
+    #[inline(always)]
+    fn run_seldom(_: &mut Vectors, _: Beside) -> bool {
+        false
+    }
 }
 
 /// What is made of the type that does an instruction.
@@ -42,16 +50,13 @@ macro_rules! on_stack {
     (impl [$($generic:tt)*] $type:ty, |$vectors:ident, $other:pat_param| $work:expr) => {
         impl<$($generic)*> OnStack for $type {
             #[inline(always)]
-            fn run($vectors: &mut Vectors, $other: usize) -> bool {
+            fn run($vectors: &mut Vectors, $other: Beside) -> bool {
                 $work
             }
         }
     };
 }
 
-on_stack!(impl [const OPERATION: u8, const TO_TOP: bool, const POPS: u8] Calculate<OPERATION, TO_TOP, POPS>,
-    |vectors, other| calculate::<OPERATION, REGISTER, TO_TOP, POPS>(vectors, other)
-);
 on_stack!(impl [const POPS: u8] Compare<POPS>, |vectors, other| {
     compare::<REGISTER, POPS, false>(vectors, other)
 });
@@ -64,6 +69,20 @@ on_stack!(impl [] Absolute, |vectors, _| change_sign(vectors, |head| head
     & !SIGN));
 on_stack!(impl [] One, |vectors, _| push(vectors, ONE));
 on_stack!(impl [] Zero, |vectors, _| push(vectors, (0, 0)));
+
+impl<const OPERATION: u8, const TO_TOP: bool, const POPS: u8> OnStack
+    for Calculate<OPERATION, TO_TOP, POPS>
+{
+    #[inline(always)]
+    fn run(vectors: &mut Vectors, other: Beside) -> bool {
+        calculate_normal::<OPERATION, TO_TOP, POPS>(vectors, other)
+    }
+
+    #[inline(always)]
+    fn run_seldom(vectors: &mut Vectors, other: Beside) -> bool {
+        calculate::<OPERATION, REGISTER, TO_TOP, POPS>(vectors, other)
+    }
+}
 
 /// Chooses what does an instruction on registers of the stack; `None`: it is none of these.
 pub fn on_stack<C: Choice>(instruction: &Instruction, choice: C) -> Option<C::Chosen> {

@@ -7,6 +7,7 @@ use iced_x86::{
 use x86_semantics::{Cpu, Exception, Size};
 
 use crate::available::{self, Uses};
+use crate::numeric::Beside;
 use crate::registers::Vectors;
 use crate::run::{Step, handler};
 use crate::{moves, usual, x87};
@@ -21,7 +22,7 @@ const FLAGS: u32 = RflagsBits::OF
 
 /// Does an instruction of x87 on its usual way, with this register beside the top; `false`: it is not usual, and
 /// nothing has changed but buffers.
-pub(crate) type Quick = fn(&mut Vectors, usize) -> bool;
+pub(crate) type Quick = fn(&mut Vectors, Beside) -> bool;
 
 /// Does an instruction.
 pub(crate) type Handler = fn(&Prepared, &mut Step<'_>) -> Result<(), Exception>;
@@ -125,8 +126,8 @@ impl Prepared {
 
     /// The x87 register that it names beside the top.
     #[must_use]
-    pub const fn number(&self) -> usize {
-        self.at[0].x87_number()
+    pub const fn beside(&self) -> Beside {
+        Beside::new(self.at[0].x87_number())
     }
 
     /// Whether the memory operand's address has to be a multiple of its size.

@@ -6,7 +6,7 @@ use host_processor::half;
 use host_processor::stub::Operands;
 
 use crate::mxcsr;
-use crate::numeric::Numeric;
+use crate::numeric::{Beside, Numeric, REGISTERS};
 use crate::on_stack::OnStack;
 use crate::prepared::Prepared;
 
@@ -63,20 +63,23 @@ impl fmt::Debug for Vectors {
 }
 
 impl Vectors {
-    /// An x87 register by its physical number: its lower 64 bits, and the rest.
+    /// An x87 register by its place: its lower 64 bits, and the rest.
     #[inline(always)]
-    pub(crate) fn x87(&self, physical: usize) -> (u64, u16) {
-        let register = &self.operands.x87[physical & 7];
+    pub(crate) fn x87(&self, place: u8) -> (u64, u16) {
+        let place = usize::from(place & REGISTERS);
+        let register = &self.operands.x87.as_flattened()[place..][..HALF];
         let (mantissa, head) = (array(register), array(&register[8..]));
         (u64::from_le_bytes(mantissa), u16::from_le_bytes(head))
     }
 
-    /// Sets one, by the same parts by which it is read: a processor waits where a read has more than the last write.
+    /// Sets one, to its end: a processor waits where a read has more than the last write, and the compiler may read
+    /// more than it is told.
     #[inline(always)]
-    pub(crate) fn set_x87(&mut self, physical: usize, mantissa: u64, head: u16) {
-        let register = &mut self.operands.x87[physical & 7];
+    pub(crate) fn set_x87(&mut self, place: u8, mantissa: u64, head: u16) {
+        let place = usize::from(place & REGISTERS);
+        let register = &mut self.operands.x87.as_flattened_mut()[place..][..HALF];
         register[..8].copy_from_slice(&mantissa.to_le_bytes());
-        register[8..10].copy_from_slice(&head.to_le_bytes());
+        register[8..].copy_from_slice(&u64::from(head).to_le_bytes());
     }
 
     /// Does an instruction of x87 in a few steps, if all is as usual; otherwise it changes nothing and says `false`. It
@@ -87,7 +90,7 @@ impl Vectors {
     pub fn quick(&mut self, prepared: &Prepared, instruction: u64, operand: Option<u64>) -> bool {
         let is_done = prepared
             .quick
-            .is_some_and(|quick| quick(self, prepared.number()));
+            .is_some_and(|quick| quick(self, prepared.beside()));
         if is_done {
             self.numeric.instruction = instruction;
             self.numeric.data = operand.unwrap_or(self.numeric.data);
@@ -97,8 +100,18 @@ impl Vectors {
 
     /// The same for an instruction on registers alone, which is known by its type.
     #[inline(always)]
-    pub fn quick_on_stack<S: OnStack>(&mut self, number: usize, instruction: u64) -> bool {
-        let is_done = S::run(self, number);
+    pub fn quick_on_stack<S: OnStack>(&mut self, other: Beside, instruction: u64) -> bool {
+        let is_done = S::run(self, other);
+        if is_done {
+            self.numeric.instruction = instruction;
+        }
+        is_done
+    }
+
+    /// What that leaves, and is usual, too.
+    #[inline(always)]
+    pub fn quick_on_stack_seldom<S: OnStack>(&mut self, other: Beside, instruction: u64) -> bool {
+        let is_done = S::run_seldom(self, other);
         if is_done {
             self.numeric.instruction = instruction;
         }

@@ -7,7 +7,7 @@ use iced_x86::{Instruction, MemorySize, Mnemonic};
 use x86_semantics::Exception;
 
 use crate::available::Uses;
-use crate::numeric::CONDITION_1;
+use crate::numeric::{Beside, ON_TOP, PUSHED};
 use crate::prepared::{Handler, Prepared, Quick};
 use crate::registers::{Vectors, array};
 use crate::run::Step;
@@ -76,7 +76,7 @@ fn moved(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Exception> {
 fn change(vectors: &mut Vectors, change: impl FnOnce(&mut Vectors) -> Option<()>) -> bool {
     let is_done = !vectors.numeric.is_pending() && change(vectors).is_some();
     if is_done {
-        vectors.numeric.conditions &= !CONDITION_1;
+        vectors.numeric.note(0, false);
     }
     is_done
 }
@@ -84,19 +84,18 @@ fn change(vectors: &mut Vectors, change: impl FnOnce(&mut Vectors) -> Option<()>
 impl Vectors {
     /// The stack's register, unless it is empty.
     #[inline(always)]
-    fn full(&self, number: usize) -> Option<(u64, u16)> {
-        let physical = self.numeric.physical(number);
-        self.numeric.is_full(physical).then(|| self.x87(physical))
+    fn full(&self, register: Beside) -> Option<(u64, u16)> {
+        let is_full = !self.numeric.is_empty(register);
+        is_full.then(|| self.x87(self.numeric.place(register)))
     }
 
     /// Pushes a register, if there is a place.
     #[inline(always)]
     fn push(&mut self, (mantissa, head): (u64, u16)) -> Option<()> {
-        let pushed = self.numeric.physical(7);
-        if self.numeric.is_full(pushed) {
+        if !self.numeric.is_empty(PUSHED) {
             return None;
         }
-        self.set_x87(pushed, mantissa, head);
+        self.set_x87(self.numeric.place(PUSHED), mantissa, head);
         self.numeric.push();
         Some(())
     }
@@ -114,8 +113,8 @@ impl Vectors {
     /// `FSTP` of all 80 bits, likewise; what is to be stored.
     #[inline(always)]
     pub fn quick_pop(&mut self, instruction: u64, operand: u64) -> Option<(u64, u16)> {
-        let top = self.full(0).filter(|_| !self.numeric.is_pending())?;
-        self.numeric.conditions &= !CONDITION_1;
+        let top = self.full(ON_TOP).filter(|_| !self.numeric.is_pending())?;
+        self.numeric.note(0, false);
         self.numeric.pop();
         (self.numeric.instruction, self.numeric.data) = (instruction, operand);
         Some(top)
@@ -123,14 +122,14 @@ impl Vectors {
 
     /// Sets a register of the stack.
     #[inline(always)]
-    fn set(&mut self, number: usize, (mantissa, head): (u64, u16)) {
-        self.set_x87(self.numeric.physical(number), mantissa, head);
+    fn set(&mut self, register: Beside, (mantissa, head): (u64, u16)) {
+        self.set_x87(self.numeric.place(register), mantissa, head);
     }
 }
 
 /// `FLD` of a register.
 #[inline]
-pub(crate) fn push_copy(vectors: &mut Vectors, other: usize) -> bool {
+pub(crate) fn push_copy(vectors: &mut Vectors, other: Beside) -> bool {
     change(vectors, |vectors| vectors.push(vectors.full(other)?))
 }
 
@@ -140,7 +139,7 @@ pub(crate) fn push(vectors: &mut Vectors, value: (u64, u16)) -> bool {
 }
 
 /// `FLD` of all 80 bits, which are in the buffer.
-fn push_memory(vectors: &mut Vectors, _: usize) -> bool {
+fn push_memory(vectors: &mut Vectors, _: Beside) -> bool {
     let memory = &vectors.operands.memory;
     let (mantissa, head) = (array(memory), array(&memory[8..]));
     push(
@@ -150,9 +149,9 @@ fn push_memory(vectors: &mut Vectors, _: usize) -> bool {
 }
 
 /// `FSTP` of all 80 bits, to the buffer.
-fn pop_memory(vectors: &mut Vectors, _: usize) -> bool {
+fn pop_memory(vectors: &mut Vectors, _: Beside) -> bool {
     change(vectors, |vectors| {
-        let (mantissa, head) = vectors.full(0)?;
+        let (mantissa, head) = vectors.full(ON_TOP)?;
         let memory = &mut vectors.operands.memory;
         memory[..8].copy_from_slice(&mantissa.to_le_bytes());
         memory[8..10].copy_from_slice(&head.to_le_bytes());
@@ -163,10 +162,10 @@ fn pop_memory(vectors: &mut Vectors, _: usize) -> bool {
 
 /// `FST` and `FSTP` to a register.
 #[inline]
-pub(crate) fn copy<const POPS: bool>(vectors: &mut Vectors, other: usize) -> bool {
+pub(crate) fn copy<const POPS: bool>(vectors: &mut Vectors, other: Beside) -> bool {
     change(vectors, |vectors| {
-        vectors.set(other, vectors.full(0)?);
-        vectors.numeric.fill(vectors.numeric.physical(other));
+        vectors.set(other, vectors.full(ON_TOP)?);
+        vectors.numeric.fill(other);
         if POPS {
             vectors.numeric.pop();
         }
@@ -175,10 +174,10 @@ pub(crate) fn copy<const POPS: bool>(vectors: &mut Vectors, other: usize) -> boo
 }
 
 #[inline]
-pub(crate) fn exchange(vectors: &mut Vectors, other: usize) -> bool {
+pub(crate) fn exchange(vectors: &mut Vectors, other: Beside) -> bool {
     change(vectors, |vectors| {
-        let (top, second) = vectors.full(0).zip(vectors.full(other))?;
-        vectors.set(0, second);
+        let (top, second) = vectors.full(ON_TOP).zip(vectors.full(other))?;
+        vectors.set(ON_TOP, second);
         vectors.set(other, top);
         Some(())
     })
@@ -188,16 +187,16 @@ pub(crate) fn exchange(vectors: &mut Vectors, other: usize) -> bool {
 #[inline(always)]
 pub(crate) fn change_sign(vectors: &mut Vectors, sign: impl FnOnce(u16) -> u16) -> bool {
     change(vectors, |vectors| {
-        let (mantissa, head) = vectors.full(0)?;
-        vectors.set(0, (mantissa, sign(head)));
+        let (mantissa, head) = vectors.full(ON_TOP)?;
+        vectors.set(ON_TOP, (mantissa, sign(head)));
         Some(())
     })
 }
 
 /// `FFREE`, and with a pop the one that is in no manual.
-fn free<const POPS: bool>(vectors: &mut Vectors, other: usize) -> bool {
+fn free<const POPS: bool>(vectors: &mut Vectors, other: Beside) -> bool {
     change(vectors, |vectors| {
-        vectors.numeric.free(vectors.numeric.physical(other));
+        vectors.numeric.free(other);
         if POPS {
             vectors.numeric.pop();
         }

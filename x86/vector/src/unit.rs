@@ -90,7 +90,7 @@ impl Choice for AsQuick {
     type Chosen = Quick;
 
     fn choose<S: OnStack>(self) -> Quick {
-        S::run
+        |vectors, other| S::run(vectors, other) || S::run_seldom(vectors, other)
     }
 }
 

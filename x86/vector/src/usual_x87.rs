@@ -9,20 +9,12 @@ use std::cmp::Ordering;
 use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind, Register};
 
 use crate::number::{Number, Rounded, Rounding};
-use crate::numeric::{CONDITION_1, Numeric};
+use crate::numeric::{Beside, Numeric, ON_TOP, PUSHED};
 use crate::prepared::Quick;
 use crate::registers::{Vectors, array};
 
-/// Of the control word: masks of all exceptions, precision and rounding.
-const MASKS: u16 = 0x3f;
-const PRECISION: u16 = 3 << 8;
+/// Of the control word: how results are rounded.
 const ROUNDING: u16 = 3 << 10;
-/// Of the status word: where `PE` and `C1` are, and the conditions of a comparison.
-const INEXACT_SHIFT: u32 = 5;
-const UP_SHIFT: u32 = 9;
-const LESS: u16 = 1 << 8;
-const EQUAL: u16 = 1 << 14;
-const CONDITIONS: u16 = LESS | CONDITION_1 | 1 << 10 | EQUAL;
 
 /// `CF` and `ZF`.
 const CARRY: u64 = 1;
@@ -130,22 +122,8 @@ fn truncation(operand: u8) -> Quick {
 }
 
 impl Numeric {
-    /// Whether usual numbers raise nothing but `PE`, and results have all their bits.
-    #[inline(always)]
-    const fn is_precise(&self) -> bool {
-        self.control & (MASKS | PRECISION | ROUNDING) == MASKS | PRECISION
-    }
-
-    /// Remembers how a result came about.
-    #[inline(always)]
-    const fn note(&mut self, is_inexact: bool, is_up: bool) {
-        let raised = (is_inexact as u16) << INEXACT_SHIFT;
-        let up = (is_up as u16) << UP_SHIFT;
-        self.conditions = self.conditions & !CONDITION_1 | raised | up;
-    }
-
     const fn rounding(&self) -> Rounding {
-        match (self.control & ROUNDING) >> 10 {
+        match (self.control() & ROUNDING) >> 10 {
             0 => Rounding::Nearest,
             1 => Rounding::Down,
             2 => Rounding::Up,
@@ -157,15 +135,25 @@ impl Numeric {
 impl Vectors {
     /// The number of the stack's register, if it has one that is usual.
     #[inline(always)]
-    fn number(&self, number: usize) -> Option<Number> {
-        let physical = self.numeric.physical(number);
-        let (mantissa, head) = self.x87(physical);
-        Number::from_register(mantissa, head).filter(|_| self.numeric.is_full(physical))
+    fn number(&self, register: Beside) -> Option<Number> {
+        let (mantissa, head) = self.x87(self.numeric.place(register));
+        Number::from_register(mantissa, head).filter(|_| !self.numeric.is_empty(register))
+    }
+
+    /// The numbers of the top and of another register, if both have one that is normal.
+    #[inline(always)]
+    fn normals(&self, other: Beside) -> Option<[Number; 2]> {
+        if !self.numeric.are_full(other) {
+            return None;
+        }
+        let top = self.x87(self.numeric.place(ON_TOP));
+        let second = self.x87(self.numeric.place(other));
+        Number::normals(top, second)
     }
 
     /// The number beside the top, which is in the buffer if it comes from memory.
     #[inline(always)]
-    fn second<const OPERAND: u8>(&self, other: usize) -> Option<Number> {
+    fn second<const OPERAND: u8>(&self, other: Beside) -> Option<Number> {
         let bits = u64::from_le_bytes(array(&self.operands.memory));
         match OPERAND {
             SINGLE => Number::from_single(bits as u32),
@@ -178,9 +166,9 @@ impl Vectors {
     }
 
     #[inline(always)]
-    fn put(&mut self, physical: usize, number: Number) {
+    fn put(&mut self, place: u8, number: Number) {
         let (mantissa, head) = number.to_register();
-        self.set_x87(physical, mantissa, head);
+        self.set_x87(place, mantissa, head);
     }
 }
 
@@ -196,7 +184,61 @@ fn result<const OPERATION: u8>(first: Number, second: Number) -> Option<Rounded<
     }
 }
 
-/// Arithmetic, whose result goes to the top or to the other register.
+/// Of normal numbers.
+#[inline(always)]
+fn normal_result<const OPERATION: u8>(first: Number, second: Number) -> Option<Rounded<Number>> {
+    match OPERATION {
+        ADD => first.normal_plus(second),
+        MULTIPLY => first.normal_times(second),
+        SUBTRACT => first.normal_plus(second.negated()),
+        SUBTRACT_FROM => second.normal_plus(first.negated()),
+        DIVIDE => first.normal_over(second),
+        _ => second.normal_over(first),
+    }
+}
+
+/// Puts a result into the top or the other register.
+#[inline(always)]
+fn finish<const TO_TOP: bool, const POPS: u8>(
+    vectors: &mut Vectors,
+    other: Beside,
+    rounded: Option<Rounded<Number>>,
+) -> bool {
+    let Some(rounded) = rounded else {
+        return false;
+    };
+    let target = if TO_TOP { ON_TOP } else { other };
+    vectors.put(vectors.numeric.place(target), rounded.value);
+    vectors.numeric.note(rounded.behind, rounded.is_up);
+    if POPS > 0 {
+        vectors.numeric.pop();
+    }
+    true
+}
+
+/// Arithmetic with normal numbers on the stack, whose result goes to the top or to the other register. Zeros are for
+/// [`calculate`]: it would keep more than this one needs.
+#[inline(always)]
+pub(crate) fn calculate_normal<const OPERATION: u8, const TO_TOP: bool, const POPS: u8>(
+    vectors: &mut Vectors,
+    other: Beside,
+) -> bool {
+    if !vectors.numeric.is_precise() {
+        return false;
+    }
+    let Some([top, second]) = vectors.normals(other) else {
+        return false;
+    };
+    // Where the other register is the target, it is the first operand.
+    let rounded = if TO_TOP {
+        normal_result::<OPERATION>(top, second)
+    } else {
+        normal_result::<OPERATION>(second, top)
+    };
+    finish::<TO_TOP, POPS>(vectors, other, rounded)
+}
+
+/// Arithmetic with usual numbers, likewise.
 #[inline]
 pub(crate) fn calculate<
     const OPERATION: u8,
@@ -205,42 +247,32 @@ pub(crate) fn calculate<
     const POPS: u8,
 >(
     vectors: &mut Vectors,
-    other: usize,
+    other: Beside,
 ) -> bool {
     if !vectors.numeric.is_precise() {
         return false;
     }
-    let Some(top) = vectors.number(0) else {
+    let Some(top) = vectors.number(ON_TOP) else {
         return false;
     };
     let Some(second) = vectors.second::<OPERAND>(other) else {
         return false;
     };
-    // Where the other register is the target, it is the first operand.
     let rounded = if TO_TOP {
         result::<OPERATION>(top, second)
     } else {
         result::<OPERATION>(second, top)
     };
-    let Some(rounded) = rounded else {
-        return false;
-    };
-    let target = if TO_TOP { 0 } else { other };
-    vectors.put(vectors.numeric.physical(target), rounded.value);
-    vectors.numeric.note(rounded.is_inexact, rounded.is_up);
-    if POPS > 0 {
-        vectors.numeric.pop();
-    }
-    true
+    finish::<TO_TOP, POPS>(vectors, other, rounded)
 }
 
 /// Compares the top, and sets conditions or flags.
 #[inline]
 pub(crate) fn compare<const OPERAND: u8, const POPS: u8, const SETS_FLAGS: bool>(
     vectors: &mut Vectors,
-    other: usize,
+    other: Beside,
 ) -> bool {
-    let numbers = vectors.number(0).zip(vectors.second::<OPERAND>(other));
+    let numbers = vectors.number(ON_TOP).zip(vectors.second::<OPERAND>(other));
     let Some((top, second)) = numbers.filter(|_| vectors.numeric.is_masked()) else {
         return false;
     };
@@ -252,13 +284,7 @@ pub(crate) fn compare<const OPERAND: u8, const POPS: u8, const SETS_FLAGS: bool>
             Ordering::Greater => 0,
         };
     } else {
-        let condition = match ordering {
-            Ordering::Less => LESS,
-            Ordering::Equal => EQUAL,
-            Ordering::Greater => 0,
-        };
-        let conditions = &mut vectors.numeric.conditions;
-        *conditions = *conditions & !CONDITIONS | condition;
+        vectors.numeric.compared(ordering);
     }
     for _ in 0..POPS {
         vectors.numeric.pop();
@@ -267,17 +293,17 @@ pub(crate) fn compare<const OPERAND: u8, const POPS: u8, const SETS_FLAGS: bool>
 }
 
 /// `FLD` and `FILD` of what is shorter than a register.
-fn load<const OPERAND: u8>(vectors: &mut Vectors, _: usize) -> bool {
+fn load<const OPERAND: u8>(vectors: &mut Vectors, _: Beside) -> bool {
     let numeric = &vectors.numeric;
-    let pushed = numeric.physical(7);
-    if !numeric.is_masked() || numeric.is_full(pushed) {
+    if !numeric.is_masked() || !numeric.is_empty(PUSHED) {
         return false;
     }
-    let Some(number) = vectors.second::<OPERAND>(0) else {
+    let pushed = numeric.place(PUSHED);
+    let Some(number) = vectors.second::<OPERAND>(ON_TOP) else {
         return false;
     };
     vectors.put(pushed, number);
-    vectors.numeric.note(false, false);
+    vectors.numeric.note(0, false);
     vectors.numeric.push();
     true
 }
@@ -286,7 +312,7 @@ fn load<const OPERAND: u8>(vectors: &mut Vectors, _: usize) -> bool {
 /// control word says.
 fn narrow<const OPERAND: u8, const POPS: bool, const TRUNCATES: bool>(
     vectors: &mut Vectors,
-    _: usize,
+    _: Beside,
 ) -> bool {
     let numeric = &vectors.numeric;
     let rounding = if TRUNCATES {
@@ -295,7 +321,7 @@ fn narrow<const OPERAND: u8, const POPS: bool, const TRUNCATES: bool>(
         numeric.rounding()
     };
     let is_nearest = rounding == Rounding::Nearest;
-    let Some(number) = vectors.number(0).filter(|_| numeric.is_masked()) else {
+    let Some(number) = vectors.number(ON_TOP).filter(|_| numeric.is_masked()) else {
         return false;
     };
     let narrow = match OPERAND {
@@ -308,7 +334,7 @@ fn narrow<const OPERAND: u8, const POPS: bool, const TRUNCATES: bool>(
         return false;
     };
     vectors.operands.memory[..8].copy_from_slice(&narrow.value.to_le_bytes());
-    vectors.numeric.note(narrow.is_inexact, narrow.is_up);
+    vectors.numeric.note(narrow.behind, narrow.is_up);
     if POPS {
         vectors.numeric.pop();
     }

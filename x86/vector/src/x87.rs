@@ -85,8 +85,8 @@ fn some<const INPUTS: u8, const POPS: u8, const PUSHES: bool>(
         return Ok(());
     }
     let vectors = &mut *step.vectors;
-    vectors.operands.control = vectors.numeric.control;
-    vectors.operands.clear = !vectors.numeric.conditions & (EXCEPTIONS | STACK_FAULT);
+    vectors.operands.control = vectors.numeric.control();
+    vectors.operands.clear = !vectors.numeric.conditions() & (EXCEPTIONS | STACK_FAULT);
     let slots = [places.top, places.other, places.pushed, 0];
     let slots = slots.map(|physical| Slot::x87(physical as u8));
     prepared.stub()?.run(&mut vectors.operands, slots);
@@ -96,7 +96,8 @@ fn some<const INPUTS: u8, const POPS: u8, const PUSHES: bool>(
     let numeric = &mut step.vectors.numeric;
     let kept = !unpack(prepared.conditions());
     let status = step.vectors.operands.status;
-    numeric.conditions = numeric.conditions & kept | status & (!kept | EXCEPTIONS | STACK_FAULT);
+    let set = status & (!kept | EXCEPTIONS | STACK_FAULT);
+    numeric.set_conditions(numeric.conditions() & kept | set);
     if PUSHES {
         numeric.push();
     }
@@ -117,10 +118,10 @@ pub(crate) fn quickly(
     operand: Option<u64>,
 ) -> Result<bool, Exception> {
     let before = step.vectors.numeric;
-    let number = prepared.number();
+    let other = prepared.beside();
     if !prepared
         .quick
-        .is_some_and(|quick| quick(step.vectors, number))
+        .is_some_and(|quick| quick(step.vectors, other))
     {
         return Ok(false);
     }
@@ -192,7 +193,7 @@ fn run(prepared: &Prepared, step: &mut Step<'_>, stub: Stub) -> Result<(), Excep
     let image = vectors.operands.image;
     let mut after = vectors.numeric;
     after.take(&image);
-    let raised = after.conditions & !after.control & NOT_STORED;
+    let raised = after.conditions() & !after.control() & NOT_STORED;
     match operand.filter(|_| prepared.writes_memory()) {
         Some(address) if raised == 0 => step.write_memory(prepared, address)?,
         Some(address) => step.look(address, prepared.memory_bytes.into())?,

@@ -2,7 +2,7 @@
 
 use host_processor::half;
 use machine_memory::Frame;
-use x86_vector::{Choice, OnStack};
+use x86_vector::{Beside, Choice, OnStack};
 
 use super::slow::{next, slow};
 use super::width::Address;
@@ -256,13 +256,34 @@ pub(super) fn write<'a, B: Bytes, A: Address>(core: &mut Core<'a>, ops: Ops<'a>)
     next(core, rest);
 }
 
+/// The register that one of x87's has beside the top: where it is in `index`, its bit in `value`.
+#[inline(always)]
+const fn beside(op: &Op<'_>) -> Beside {
+    Beside {
+        offset: op.index,
+        bit: op.value as u8,
+    }
+}
+
 /// An instruction of x87 on registers alone, which is usual. Where it lies is in `wide`.
 pub(super) fn quick<'a, S: OnStack>(core: &mut Core<'a>, ops: Ops<'a>) {
     let [op, rest @ ..] = ops else {
         return;
     };
-    let number = op.first as usize;
-    if core.vectors.quick_on_stack::<S>(number, op.wide) {
+    if core.vectors.quick_on_stack::<S>(beside(op), op.wide) {
+        next(core, rest);
+    } else {
+        quick_seldom::<S>(core, ops);
+    }
+}
+
+/// The rest of what is usual.
+#[inline(never)]
+fn quick_seldom<'a, S: OnStack>(core: &mut Core<'a>, ops: Ops<'a>) {
+    let [op, rest @ ..] = ops else {
+        return;
+    };
+    if core.vectors.quick_on_stack_seldom::<S>(beside(op), op.wide) {
         next(core, rest);
     } else {
         registers(core, ops);

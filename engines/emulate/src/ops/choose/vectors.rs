@@ -60,7 +60,8 @@ pub(super) fn vector<'a>(
     }
     let (Operand::Read(bytes) | Operand::Write(bytes)) = operand else {
         if is_quick && let Some(run) = x86_vector::on_stack(instruction, vectors::Quick) {
-            op.first = *General::ALL.get(prepared.number())?;
+            let other = prepared.beside();
+            (op.index, op.value) = (other.offset, other.bit.into());
             op.wide = instruction.ip();
             return Some(run);
         }
