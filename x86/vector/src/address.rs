@@ -22,6 +22,16 @@ pub(crate) fn address(
     }
 }
 
+/// `#AC` if alignment is checked, and this address is not a multiple of so many bytes, which are a power of two (SDM vol. 3,
+/// 6.15, interrupt 17).
+#[inline]
+pub(crate) const fn check_alignment(cpu: &Cpu, address: u64, granule: u8) -> Result<(), Exception> {
+    if address & (granule as u64 - 1) != 0 && cpu.checks_alignment() {
+        return Err(Exception::Alignment);
+    }
+    Ok(())
+}
+
 /// The address in 64-bit code by 64-bit registers and without a segment's base: what most have. `None` for
 /// others, and where it is none.
 #[inline]

@@ -182,6 +182,7 @@ pub(crate) fn save(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Excep
     }
     let count = format.bytes() + REGISTERS;
     let address = linear_address(step.cpu, step.instruction, 0, count as u64, true)?;
+    prepared.check_alignment(step.cpu, address)?;
     step.write(address, &bytes[..count])?;
     step.vectors.numeric = Numeric::default();
     Ok(())
@@ -195,6 +196,7 @@ pub(crate) fn restore(prepared: &Prepared, step: &mut Step<'_>) -> Result<(), Ex
     let mut bytes = [0; SIZE];
     let count = format.bytes() + REGISTERS;
     let address = linear_address(step.cpu, step.instruction, 0, count as u64, false)?;
+    prepared.check_alignment(step.cpu, address)?;
     step.read(address, &mut bytes[..count])?;
     let (environment, registers) = bytes.split_at(format.bytes());
     step.vectors.numeric = format.take(environment);

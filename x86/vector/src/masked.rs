@@ -4,6 +4,7 @@ use host_processor::stub::Slot;
 use iced_x86::{Code, EncodingKind, Mnemonic, OpKind};
 use x86_semantics::{Exception, linear_address};
 
+use crate::address::check_alignment;
 use crate::available::Uses;
 use crate::prepared::{Handler, Prepared};
 use crate::run::Step;
@@ -98,6 +99,12 @@ fn store<const ELEMENT: usize>(
 /// Stores bytes, if the pages of all that are meant may be written.
 fn store_bytes(step: &mut Step<'_>, selected: u32, source: &[u8]) -> Result<(), Exception> {
     let start = reach(step, 0, selected, 1, true)?;
+    // Also if none is meant.
+    let place = match selected {
+        0 => linear_address(step.cpu, step.instruction, 0, 1, true).unwrap_or(start),
+        _ => start,
+    };
+    check_alignment(step.cpu, place, 8)?;
     let in_first = (PAGE - (start & (PAGE - 1))).min(source.len() as u64) as usize;
     let first = (1 << in_first) - 1;
     if selected & first != 0 {

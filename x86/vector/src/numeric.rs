@@ -126,7 +126,7 @@ impl Numeric {
     /// Moves the top of the stack; registers stay as empty as they are.
     pub(crate) const fn set_top(&mut self, top: usize) {
         let tags = self.tags();
-        self.top = (top as u8 * REGISTER) & REGISTERS;
+        self.top = (top as u8 & 7) * REGISTER;
         self.set_tags(tags);
     }
 

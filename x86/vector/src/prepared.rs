@@ -2,10 +2,12 @@
 
 use host_processor::stub::{Slot, Stub};
 use iced_x86::{
-    EncodingKind, Instruction, InstructionInfo, Mnemonic, OpAccess, OpKind, Register, RflagsBits,
+    EncodingKind, Instruction, InstructionInfo, MemorySize, Mnemonic, OpAccess, OpKind, Register,
+    RflagsBits,
 };
 use x86_semantics::{Cpu, Exception, Size};
 
+use crate::address::check_alignment;
 use crate::available::{self, Uses};
 use crate::numeric::Beside;
 use crate::registers::Vectors;
@@ -36,6 +38,8 @@ pub struct Prepared {
     pub(crate) at: [Slot; 4],
     /// Bytes of the memory operand.
     pub(crate) memory_bytes: u8,
+    /// Bytes to a multiple of which it has to be aligned while alignment is checked.
+    granule: u8,
     pub(crate) uses: Uses,
     /// Its memory operand, if it has one, is one that is read or written whole.
     is_ordinary: bool,
@@ -143,6 +147,7 @@ impl Prepared {
             stub: None,
             at: [Slot::vector(0); 4],
             memory_bytes: 0,
+            granule: 1,
             uses,
             is_ordinary: false,
             is_plain: false,
@@ -208,6 +213,12 @@ impl Prepared {
     #[inline]
     pub(crate) fn stub(&self) -> Result<Stub, Exception> {
         self.stub.ok_or(Exception::InvalidOpcode)
+    }
+
+    /// `#AC` if alignment is checked, and this address is not aligned.
+    #[inline]
+    pub(crate) const fn check_alignment(&self, cpu: &Cpu, address: u64) -> Result<(), Exception> {
+        check_alignment(cpu, address, self.granule)
     }
 
     const fn has(&self, bit: u16) -> bool {
@@ -294,6 +305,7 @@ impl Prepared {
 
     fn describe_memory(&mut self, instruction: &Instruction, operand: u32, access: OpAccess) {
         self.memory_bytes = instruction.memory_size().size() as u8;
+        self.granule = granule(instruction);
         self.bits |= operand as u16 & bit::MEMORY_OPERAND;
         self.bits |= if access == OpAccess::Write {
             bit::WRITES_MEMORY
@@ -333,6 +345,22 @@ impl Prepared {
         self.is_plain = special.is_none() && is_known && !is_float && !has_more;
         self.simple = moves::simple(self, instruction);
         self.handler = special.unwrap_or_else(|| handler(self, is_float, has_more));
+    }
+}
+
+/// To what a memory operand has to be aligned while that is checked (SDM vol. 3, table 6-7): a number to its size, a whole
+/// register of x87's to 8 bytes, its environment to the size of what is in it. Vectors of 16 bytes and more may or may not
+/// be asked for it; here as on Intel's they are not, nor are halves of numbers.
+fn granule(instruction: &Instruction) -> u8 {
+    match (instruction.mnemonic(), instruction.memory_size()) {
+        (Mnemonic::Vcvtph2ps | Mnemonic::Vcvtps2ph, _) => 1,
+        (_, MemorySize::FpuEnv14 | MemorySize::FpuState94) => 2,
+        (_, MemorySize::FpuEnv28 | MemorySize::FpuState108) => 4,
+        (_, size) => match size.size() {
+            bytes @ (2 | 4 | 8) => bytes as u8,
+            10 => 8,
+            _ => 1,
+        },
     }
 }
 

@@ -58,6 +58,7 @@ impl Step<'_> {
         if prepared.is_aligned() && address & (bytes - 1) != 0 {
             return Err(Exception::Protection(0));
         }
+        prepared.check_alignment(self.cpu, address)?;
         Ok(address)
     }
 

@@ -7,9 +7,6 @@ use super::guest::{FLAGS, Side};
 use super::harmless::LOOKED_AT;
 use crate::script::Script;
 
-/// `AC`: which accesses it has fault, and before which other faults, is not the same here.
-pub(super) const ALIGNMENT: u64 = 1 << 18;
-
 /// How a program starts.
 pub(super) struct Start {
     pub(super) mode: Mode,
@@ -25,7 +22,7 @@ impl Start {
         } else {
             Mode::Long
         };
-        let flags = script.number::<3>() & FLAGS & !ALIGNMENT;
+        let flags = script.number::<3>() & FLAGS;
         let choices = script.number::<8>();
         let mut numbers = Numbers::new(script.number::<4>());
         let mut side = Side {

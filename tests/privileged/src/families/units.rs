@@ -182,7 +182,24 @@ fn alignment() -> Vec<Case> {
         let pointer = if mode.is_16() { pointer + 1 } else { pointer };
         cases.push(stack.sp(pointer).bytes(&[0x50]));
     }
-    // A page fault comes first.
+    for mode in [Protected32(3), Long64(3)] {
+        for (access, offset, bytes) in [
+            ("fld-double", 4, &[0xdd, 0x03][..]),
+            ("fld-whole", 4, &[0xdb, 0x2b]),
+            ("fld-whole-aligned", 8, &[0xdb, 0x2b]),
+            ("fnstenv", 2, &[0xd9, 0x33]),
+            ("movsd", 4, &[0xf2, 0x0f, 0x10, 0x03]),
+            ("movups", 1, &[0x0f, 0x10, 0x03]),
+        ] {
+            let case = case(&format!("align-{access}"), mode)
+                .cr0(control::CR0_AM)
+                .cr4(control::CR4_OSFXSR)
+                .flags(flag::AC)
+                .bx(u64::from(layout::DATA) + offset);
+            cases.push(case.bytes(bytes));
+        }
+    }
+    // It comes before a page fault.
     let both = case("align-page-fault", Protected32(3))
         .legacy_paging()
         .cr0(control::CR0_AM);

@@ -94,6 +94,49 @@ fn the_segment_comes_before_alignment_and_that_before_the_page() {
 }
 
 #[test]
+fn programs_may_have_alignment_checked() {
+    const AM: u64 = 1 << 18;
+    const AC: u64 = 1 << 18;
+    let load = |code, displacement| of_memory(code, Register::XMM1, displacement);
+    let x87 = |code, displacement| {
+        let memory = MemoryOperand::with_base_displ(Register::RBX, displacement);
+        Instruction::with1(code, memory).expect("it has an operand")
+    };
+    // Before the page, of which there is none.
+    let [first, then] = [Exception::Alignment, NOWHERE];
+    for (instruction, expected) in [
+        (load(Code::Movsd_xmm_xmmm64, 0x1004), first),
+        (load(Code::Movsd_xmm_xmmm64, 0x1008), then),
+        (load(Code::Movss_xmm_xmmm32, 0x1002), first),
+        (load(Code::Pmovzxbq_xmm_xmmm16, 0x1001), first),
+        (load(Code::Movups_xmm_xmmm128, 0x1001), then),
+        (
+            load(Code::Addps_xmm_xmmm128, 0x1001),
+            Exception::Protection(0),
+        ),
+        (x87(Code::Fld_m64fp, 0x1004), first),
+        (x87(Code::Fld_m80fp, 0x1004), first),
+        (x87(Code::Fld_m80fp, 0x1008), then),
+        (x87(Code::Fnstcw_m2byte, 0x1001), first),
+        (x87(Code::Fnstenv_m28byte, 0x1002), first),
+        (x87(Code::Fnstenv_m28byte, 0x1004), then),
+        (x87(Code::Frstor_m108byte, 0x1002), first),
+    ] {
+        for (cr0, flags, expected) in [
+            (AM, AC, expected),
+            (AM, 0, if expected == first { then } else { expected }),
+            (0, AC, if expected == first { then } else { expected }),
+        ] {
+            let mut cpu = cpu();
+            cpu.control.cr0 |= cr0;
+            cpu.system_flags |= flags;
+            let raised = raise(&instruction, &mut cpu, &mut Vectors::default());
+            assert_eq!(raised, Some(expected), "{instruction}");
+        }
+    }
+}
+
+#[test]
 fn an_extension_that_is_not_shown_is_not_there() {
     let features = Features::of_host().without(CpuidFeature::SSE2);
     let mut unit = Unit::new(features).expect("memory for code");
