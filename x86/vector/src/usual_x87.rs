@@ -172,28 +172,25 @@ impl Vectors {
     }
 }
 
+/// Of numbers that are usual, or normal.
 #[inline(always)]
-fn result<const OPERATION: u8>(first: Number, second: Number) -> Option<Rounded<Number>> {
-    match OPERATION {
-        ADD => first.plus(second),
-        MULTIPLY => first.times(second),
-        SUBTRACT => first.plus(second.negated()),
-        SUBTRACT_FROM => second.plus(first.negated()),
-        DIVIDE => first.over(second),
-        _ => second.over(first),
-    }
-}
-
-/// Of normal numbers.
-#[inline(always)]
-fn normal_result<const OPERATION: u8>(first: Number, second: Number) -> Option<Rounded<Number>> {
-    match OPERATION {
-        ADD => first.normal_plus(second),
-        MULTIPLY => first.normal_times(second),
-        SUBTRACT => first.normal_plus(second.negated()),
-        SUBTRACT_FROM => second.normal_plus(first.negated()),
-        DIVIDE => first.normal_over(second),
-        _ => second.normal_over(first),
+fn result<const OPERATION: u8, const ARE_NORMAL: bool>(
+    first: Number,
+    second: Number,
+) -> Option<Rounded<Number>> {
+    let (first, second) = match OPERATION {
+        SUBTRACT => (first, second.negated()),
+        SUBTRACT_FROM => (second, first.negated()),
+        DIVIDE_INTO => (second, first),
+        _ => (first, second),
+    };
+    match (OPERATION, ARE_NORMAL) {
+        (MULTIPLY, true) => first.normal_times(second),
+        (MULTIPLY, false) => first.times(second),
+        (DIVIDE | DIVIDE_INTO, true) => first.normal_over(second),
+        (DIVIDE | DIVIDE_INTO, false) => first.over(second),
+        (_, true) => first.normal_plus(second),
+        (_, false) => first.plus(second),
     }
 }
 
@@ -231,9 +228,9 @@ pub(crate) fn calculate_normal<const OPERATION: u8, const TO_TOP: bool, const PO
     };
     // Where the other register is the target, it is the first operand.
     let rounded = if TO_TOP {
-        normal_result::<OPERATION>(top, second)
+        result::<OPERATION, true>(top, second)
     } else {
-        normal_result::<OPERATION>(second, top)
+        result::<OPERATION, true>(second, top)
     };
     finish::<TO_TOP, POPS>(vectors, other, rounded)
 }
@@ -259,9 +256,9 @@ pub(crate) fn calculate<
         return false;
     };
     let rounded = if TO_TOP {
-        result::<OPERATION>(top, second)
+        result::<OPERATION, false>(top, second)
     } else {
-        result::<OPERATION>(second, top)
+        result::<OPERATION, false>(second, top)
     };
     finish::<TO_TOP, POPS>(vectors, other, rounded)
 }
