@@ -21,6 +21,23 @@ pub enum Protocol {
     Pvh,
 }
 
+impl Protocol {
+    /// Loads a kernel by this protocol; returns the state in which the first virtual CPU starts. The others wait to be
+    /// started, as after a reset.
+    ///
+    /// The machine's memory is zero where nothing has been loaded before.
+    ///
+    /// # Errors
+    /// When the kernel's file is damaged, speaks another, or something does not fit the memory.
+    pub fn load(self, memory: &GuestMemory, guest: &Guest<'_>) -> Result<CpuState, BootError> {
+        match self {
+            Self::Linux => linux::load(memory, guest),
+            Self::Multiboot => multiboot::load(memory, guest),
+            Self::Pvh => pvh::load(memory, guest),
+        }
+    }
+}
+
 /// What other files begin with.
 const OTHERS: [(&[u8], &str); 10] = [
     (b"\x1f\x8b", "compressed with gzip; unpack it first"),
@@ -38,7 +55,7 @@ const OTHERS: [(&[u8], &str); 10] = [
 /// Finds out which protocol a kernel speaks.
 ///
 /// A bzImage is one whatever else it is; a file with both a Multiboot header and a PVH note is
-/// taken for the former: that is Xen, whose PVH entry is for running below another Xen.
+/// taken for the former: that is Xen, whose PVH entry is for running below another Xen ([`detect_over_xen`]).
 ///
 /// # Errors
 /// When it speaks none, naming what it is instead and what is accepted.
@@ -64,21 +81,30 @@ pub fn detect(kernel: &Image) -> Result<Protocol, BootError> {
     ))
 }
 
+/// Finds out how a kernel is entered that finds Xen below itself: by PVH, as Xen enters its guests.
+///
+/// # Errors
+/// When it has no PVH entry, and as [`detect`].
+pub fn detect_over_xen(kernel: &Image) -> Result<Protocol, BootError> {
+    // A file that is no kernel at all is called that.
+    let protocol = detect(kernel)?;
+    let head = kernel.head(multiboot::SEARCHED)?;
+    if protocol == Protocol::Linux || !head.starts_with(&executable::MAGIC) {
+        return Err(BootError::NoPvhEntry);
+    }
+    let executable = Executable::parse(kernel)?;
+    let entry = pvh::entry(kernel, &executable)?;
+    entry.map(|_| Protocol::Pvh).ok_or(BootError::NoPvhEntry)
+}
+
 const fn unknown(what: &'static str) -> BootError {
     BootError::UnknownKernel { what }
 }
 
-/// Loads a kernel by the protocol it speaks; returns the state in which the first virtual CPU
-/// starts. The others wait to be started, as after a reset.
-///
-/// The machine's memory is zero where nothing has been loaded before.
+/// Loads a kernel by the protocol it speaks, as [`Protocol::load`] does.
 ///
 /// # Errors
-/// As [`detect`], and when the kernel's file is damaged or something does not fit the memory.
+/// As [`detect`] and [`Protocol::load`].
 pub fn start(memory: &GuestMemory, guest: &Guest<'_>) -> Result<CpuState, BootError> {
-    match detect(guest.kernel)? {
-        Protocol::Linux => linux::load(memory, guest),
-        Protocol::Multiboot => multiboot::load(memory, guest),
-        Protocol::Pvh => pvh::load(memory, guest),
-    }
+    detect(guest.kernel)?.load(memory, guest)
 }

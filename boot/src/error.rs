@@ -93,6 +93,12 @@ pub enum BootError {
     /// An ELF file says nowhere where to enter it.
     #[error("the kernel has no entry: {0} (build it with CONFIG_PVH, or take the bzImage)")]
     NoEntry(&'static str),
+    /// A kernel that finds Xen below itself cannot be entered.
+    #[error(
+        "the kernel has no PVH entry note, by which one is entered that finds Xen below itself (build Xen with CONFIG_PVH_GUEST, \
+         or leave --hypervisor out)"
+    )]
+    NoPvhEntry,
     /// The entry lies outside of what was loaded.
     #[error("the kernel's entry {0:#x} is not in what it loads (build it again)")]
     Entry(u64),

@@ -1,7 +1,7 @@
 //! Puts a kernel and what it is told into a machine's memory.
 //!
 //! Other people's kernels speak one of three protocols: [`linux`], [`pvh`] and [`multiboot`];
-//! [`detect`] says which, and [`start`] loads a [`Guest`] and answers with the state of the
+//! [`detect`] says which, [`detect_over_xen`] for a machine in which guests find Xen below themselves, and [`start`] loads a [`Guest`] and answers with the state of the
 //! first virtual CPU. Files are hostile: nothing here panics, indexes or believes a number
 //! before it is checked, and what goes where is settled (`claims`) before it is written. Which
 //! memory and which tables the machine has is the caller's decision.
@@ -28,7 +28,7 @@ pub mod multiboot;
 pub mod pvh;
 mod ram;
 
-pub use detect::{Protocol, detect, start};
+pub use detect::{Protocol, detect, detect_over_xen, start};
 pub use error::BootError;
 pub use guest::{Acpi, Guest, MODULES_MAX, Module};
 pub use image::{Image, KERNEL_MAX, Part};

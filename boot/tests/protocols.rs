@@ -4,7 +4,7 @@ mod images;
 
 use std::io::Write;
 
-use boot::{Image, Part, Protocol, Ram, detect};
+use boot::{Image, Part, Protocol, Ram, detect, detect_over_xen};
 use images::{
     CODE, CONTENTS, Case, MIB, SPAN, bzimage, changed, multiboot_elf, multiboot_flat,
     multiboot_header, put, pvh,
@@ -309,4 +309,28 @@ fn protocols_are_told_apart() {
         assert!(error.contains(what), "{error}");
         assert!(lists.iter().all(|name| error.contains(name)), "{error}");
     }
+}
+
+#[test]
+fn above_xen_a_kernel_is_entered_by_pvh_or_not_at_all() {
+    let image = |bytes| Image::from_bytes(Part::Kernel, "kernel", bytes).unwrap();
+    let both = image(changed(pvh(), 0x800, &multiboot_header(3, &[])));
+    for kernel in [&both, &image(pvh())] {
+        assert_eq!(detect_over_xen(kernel).unwrap(), Protocol::Pvh);
+    }
+    let mut case = Case::new(vec![]);
+    case.modules = vec![vec![7; 0x1234], vec![8; 1]];
+    let state = case.start_by(&both, Protocol::Pvh).unwrap();
+    assert_eq!(state.rip, MIB + 0x10);
+    let list = case.number(state.general[RBX] + 16, 8);
+    for (at, byte) in [(list, 7), (list + 32, 8)] {
+        assert_eq!(case.bytes(case.number(at, 8), 1), [byte]);
+    }
+    for kernel in [bzimage(), multiboot_flat(), multiboot_elf()] {
+        let error = detect_over_xen(&image(kernel)).expect_err("no entry");
+        let sentence = error.to_string();
+        assert!(sentence.contains("--hypervisor"), "{sentence}");
+    }
+    let error = detect_over_xen(&image(vec![0])).expect_err("no kernel");
+    assert!(error.to_string().contains("unknown kind"), "{error}");
 }

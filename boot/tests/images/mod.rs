@@ -1,7 +1,7 @@
 //! Small kernels, made here, of every protocol; and a machine to load them into.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use boot::{Acpi, BootError, Guest, Image, Module, Part, Ram, Range};
+use boot::{Acpi, BootError, Guest, Image, Module, Part, Protocol, Ram, Range};
 use machine_memory::GuestMemory;
 use x86_state::CpuState;
 
@@ -206,6 +206,14 @@ impl Case {
     }
 
     pub(crate) fn start_image(&self, kernel: &Image) -> Result<CpuState, BootError> {
+        self.start_by(kernel, boot::detect(kernel)?)
+    }
+
+    pub(crate) fn start_by(
+        &self,
+        kernel: &Image,
+        protocol: Protocol,
+    ) -> Result<CpuState, BootError> {
         let mut images = Vec::new();
         for module in &self.modules {
             images.push(Image::from_bytes(Part::Module, "disk", module.clone())?);
@@ -223,7 +231,7 @@ impl Case {
             acpi: self.acpi,
             text_screen: self.text_screen,
         };
-        boot::start(&self.memory, &guest)
+        protocol.load(&self.memory, &guest)
     }
 
     pub(crate) fn bytes(&self, address: u64, length: usize) -> Vec<u8> {

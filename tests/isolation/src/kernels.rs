@@ -140,6 +140,8 @@ fn load(file: Vec<u8>) -> Result<(), BootError> {
         acpi: None,
         text_screen: true,
     };
+    // Whichever it is, it is one or none.
+    let _ = boot::detect_over_xen(&kernel);
     match boot::start(&memory(), &guest) {
         Ok(state) => assert!(state.rip < SPAN, "it is entered where there is memory"),
         Err(BootError::Memory(error)) => panic!("written where no memory is: {error}"),
