@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 
 use clap::Args;
 use engine_contract::{Engine, Vcpu, VirtualTime};
-use engine_emulate::Deterministic;
+use engine_emulate::EmulateWith;
 use machine_memory::{GuestMemory, MemoryError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -52,7 +52,11 @@ impl DeterminismOptions {
 
     /// The engine.
     pub(crate) fn engine(self) -> Option<Box<dyn Engine>> {
-        Some(Box::new(Deterministic { seed: self.seed()? }))
+        let seed = Some(self.seed()?);
+        Some(Box::new(EmulateWith {
+            seed,
+            ..EmulateWith::default()
+        }))
     }
 
     fn check(self, asked: Asked<'_>) -> Result<(), Failure> {

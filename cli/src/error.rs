@@ -3,7 +3,7 @@
 //! The program's own status, or 128 + N when signal N ended it; 125 for Husk's own
 //! errors, 126 for a program that cannot be executed, 127 for one that is not found. An
 //! operating system ends with 0 when it powers off, or with what it writes to the debug exit port;
-//! 123 for a reset that it does not get, 124 for a triple fault.
+//! 123 for a reset that it does not get, 124 for a triple fault or a crash that it tells a hypervisor of.
 
 use std::fmt;
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// An operating system asked for a reset, and was not to get it.
 pub(crate) const STATUS_RESET: u8 = 123;
-/// An operating system ended in a triple fault.
+/// An operating system ended in a triple fault, or said that it crashed.
 pub(crate) const STATUS_TRIPLE_FAULT: u8 = 124;
 /// What a shell says of a program that was killed: 128 + `SIGKILL`.
 pub(crate) const STATUS_KILLED: u8 = 128 + 9;

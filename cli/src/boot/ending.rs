@@ -10,6 +10,14 @@ pub(super) fn status(ending: &Ending) -> Result<u8, Failure> {
         Ending::PowerOff => Ok(0),
         Ending::Exit(status) | Ending::Stopped(status) => Ok(*status),
         Ending::Reset => Ok(STATUS_RESET),
+        Ending::Crash(registers) => Err(Failure {
+            status: STATUS_TRIPLE_FAULT,
+            ..Failure::new(
+                "the guest",
+                format_args!("it told the hypervisor below it that it crashed, on {registers}"),
+                "",
+            )
+        }),
         Ending::TripleFault(registers) => Err(triple_fault(registers)),
         Ending::Halted => Err(Failure::new(
             "the guest",
@@ -43,6 +51,7 @@ mod tests {
         assert_eq!(status(Ending::Exit(7)), 7);
         assert_eq!(status(Ending::Stopped(143)), 143);
         assert_eq!(status(Ending::Reset), 123);
+        assert_eq!(status(Ending::Crash(String::new())), 124);
         assert_eq!(status(Ending::TripleFault(String::new())), 124);
         assert_eq!(status(Ending::Failed(String::new())), 125);
     }

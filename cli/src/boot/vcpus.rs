@@ -108,6 +108,7 @@ fn after(
         Stop::Kicked | Stop::Breakpoint(_) => ending(),
         Stop::Shutdown => Some(Ending::PowerOff),
         Stop::Reset => Some(Ending::Reset),
+        Stop::Crash => Some(Ending::Crash(describe())),
         Stop::TripleFault => Some(Ending::TripleFault(describe())),
         Stop::Halted => Some(Ending::Halted),
         Stop::OutOfMemory => Some(Ending::Failed("the host has no more memory".to_owned())),
@@ -136,6 +137,8 @@ mod tests {
         let over = Some(Ending::Reset);
         assert_eq!(after(Stop::Kicked, over.clone()), over);
         assert_eq!(after(Stop::Shutdown, None), Some(Ending::PowerOff));
+        let crash = Some(Ending::Crash("r".to_owned()));
+        assert_eq!(after(Stop::Crash, None), crash);
         let fault = Some(Ending::TripleFault("r".to_owned()));
         assert_eq!(after(Stop::TripleFault, None), fault);
     }

@@ -156,6 +156,10 @@ pub trait Machine: Send {
         None
     }
 
+    /// Tells an engine that answers for a hypervisor where its guest finds memory, as the guest is told elsewhere. Before the
+    /// first instruction.
+    fn describe_memory(&self, _: Vec<MemoryRange>) {}
+
     /// Has an engine say what its user should know of a running guest: a sentence each, from any thread, and
     /// so few that a guest cannot fill a log with them.
     fn report_to(&self, _: Reporter) {}
@@ -169,6 +173,17 @@ pub trait Machine: Send {
     /// # Errors
     /// When the machine cannot be isolated at all.
     fn missing_layers(&self) -> Result<&[Layer], EngineError>;
+}
+
+/// Addresses of a guest, and what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRange {
+    /// The first.
+    pub start: GuestAddress,
+    /// How many.
+    pub length: u64,
+    /// In the numbers of the E820 map (ACPI 6.5, table 15.2).
+    pub kind: u32,
 }
 
 /// One virtual CPU.
@@ -311,6 +326,8 @@ pub enum Stop {
     Shutdown,
     /// The machine asked for a reset.
     Reset,
+    /// The guest told the hypervisor below it that it crashed.
+    Crash,
     /// An exception while the processor delivered a double fault: it cannot go on.
     TripleFault,
     /// It waits for an interrupt, and the engine has no controller to bring one.

@@ -15,6 +15,7 @@ use crate::mode::Mode;
 use crate::registers::Registers;
 use crate::shared::Shared;
 use crate::tlb::{Class, Tlb};
+use crate::xen::Xen;
 
 const PAGE: u64 = 0xfff;
 const PAGE_SIZE: u64 = 0x1000;
@@ -51,6 +52,8 @@ pub(crate) struct Bus<'m> {
     contexts: Contexts,
     /// Pages that had got their first mark when this virtual CPU last looked.
     marked: u64,
+    /// How often all had been told to forget their translations then.
+    flushes: u64,
     /// A page that is larger than 4 KiB was translated since all was forgotten.
     has_large: bool,
     /// Where time passes with instructions: how many will have been executed when the budget is used up, and what
@@ -90,12 +93,18 @@ impl MarkedTables for InMemory<'_> {
 
 /// Where an access within a page leads.
 #[derive(Clone, Copy)]
-enum Place<'m> {
+pub(crate) enum Place<'m> {
     Memory {
         frame: Frame<'m>,
         physical: u64,
         /// There is code in it.
         is_watched: bool,
+    },
+    /// Memory that the guest has put beside the machine's, and may put elsewhere: it is looked for each time, and code in it
+    /// is executed instruction by instruction.
+    Beside {
+        frame: Frame<'m>,
+        physical: u64,
     },
     Device(u64),
 }
@@ -126,6 +135,7 @@ impl<'m> Bus<'m> {
             key: 1 << MODE_BITS,
             contexts: Contexts::new(),
             marked: memory.watch().fresh(),
+            flushes: shared.xen.as_ref().map_or(0, Xen::flushes),
             has_large: false,
             end: 0,
             left: 0,
@@ -216,11 +226,13 @@ impl<'m> Bus<'m> {
         }
     }
 
-    /// Another virtual CPU had its turn: it may have found code where this one writes.
+    /// Another virtual CPU had its turn: it may have found code where this one writes, or have had all of them forget what
+    /// they translated.
     pub(crate) fn see_marks(&mut self) {
         let marked = self.watch.fresh();
-        if marked != self.marked {
-            self.marked = marked;
+        let flushes = self.shared.xen.as_ref().map_or(0, Xen::flushes);
+        if (marked, flushes) != (self.marked, self.flushes) {
+            (self.marked, self.flushes) = (marked, flushes);
             self.forget_all();
         }
     }
@@ -245,7 +257,7 @@ impl<'m> Bus<'m> {
             Place::Memory {
                 frame, physical, ..
             } => Ok(Some((frame, physical & !PAGE))),
-            Place::Device(_) => Ok(None),
+            Place::Beside { .. } | Place::Device(_) => Ok(None),
         }
     }
 
@@ -256,7 +268,7 @@ impl<'m> Bus<'m> {
     }
 
     /// Where an access to one byte leads.
-    fn place(&mut self, linear: u64, access: Access) -> Result<Place<'m>, Exception> {
+    pub(crate) fn place(&mut self, linear: u64, access: Access) -> Result<Place<'m>, Exception> {
         let class = Class::of(access.privilege);
         if let Some((frame, physical)) = self.tlb.find(class, access.kind, linear) {
             return Ok(Place::Memory {
@@ -278,7 +290,7 @@ impl<'m> Bus<'m> {
             .frame(physical)
             .filter(|_| !self.is_local(physical))
         else {
-            return Ok(Place::Device(physical));
+            return Ok(self.beside(physical));
         };
         let is_watched = access.kind == Kind::Write && self.watch.is_marked(self.memory, physical);
         let is_quick = access.kind == Kind::Fetch || !self.interest.watches_page(linear);
@@ -291,6 +303,16 @@ impl<'m> Bus<'m> {
             physical,
             is_watched,
         })
+    }
+
+    /// Where an access leads that is not to the machine's memory.
+    fn beside(&self, physical: u64) -> Place<'m> {
+        let xen = self.shared.xen.as_ref();
+        let frame = xen.and_then(|xen| xen.page_at(physical));
+        match frame.filter(|_| !self.is_local(physical)) {
+            Some(frame) => Place::Beside { frame, physical },
+            None => Place::Device(physical),
+        }
     }
 
     /// Tells breakpoints of an access of the program's.
@@ -330,16 +352,17 @@ impl<'m> Bus<'m> {
         next & self.linear_mask
     }
 
-    fn read_place(&mut self, place: Place<'m>, into: &mut [u8]) {
+    pub(crate) fn read_place(&mut self, place: Place<'m>, into: &mut [u8]) {
         match place {
             Place::Memory {
                 frame, physical, ..
-            } => frame.read((physical & PAGE) as usize, into),
+            }
+            | Place::Beside { frame, physical } => frame.read((physical & PAGE) as usize, into),
             Place::Device(physical) => self.read_device(physical, into),
         }
     }
 
-    fn write_place(&mut self, place: Place<'m>, bytes: &[u8]) {
+    pub(crate) fn write_place(&mut self, place: Place<'m>, bytes: &[u8]) {
         match place {
             Place::Memory {
                 frame,
@@ -351,6 +374,7 @@ impl<'m> Bus<'m> {
                     self.watch.note(self.memory, physical, bytes.len() as u64);
                 }
             }
+            Place::Beside { frame, physical } => frame.write((physical & PAGE) as usize, bytes),
             Place::Device(physical) => self.write_device(physical, bytes),
         }
     }
@@ -502,11 +526,16 @@ impl Memory for Bus<'_> {
         let place = self.place(address, access)?;
         let is_within = (address & PAGE) + u64::from(size.bytes()) <= PAGE_SIZE;
         self.meet(address, size.bytes() as usize, access);
-        if let Place::Memory {
-            frame,
-            physical,
-            is_watched,
-        } = place
+        let memory = match place {
+            Place::Memory {
+                frame,
+                physical,
+                is_watched,
+            } => Some((frame, physical, is_watched)),
+            Place::Beside { frame, physical } => Some((frame, physical, false)),
+            Place::Device(_) => None,
+        };
+        if let Some((frame, physical, is_watched)) = memory
             && is_within
         {
             let offset = (physical & PAGE) as usize;

@@ -39,6 +39,10 @@ pub(crate) enum Ending {
     Full,
     /// A debugger's breakpoint.
     Breakpoint,
+    /// By a hypercall: the guest powers the machine off, resets it, or says that it crashed.
+    PowerOff,
+    Reset,
+    Crash,
 }
 
 /// Whether it ends a handler of interrupts (SDM vol. 3, 6.7.1).
@@ -194,7 +198,7 @@ impl<'a> Core<'a> {
     }
 
     /// It does not go on by itself.
-    fn end(&mut self, ending: Ending) {
+    pub(crate) fn end(&mut self, ending: Ending) {
         self.ending = Some(ending);
         self.unspent += std::mem::take(&mut self.budget);
     }
@@ -278,6 +282,9 @@ impl<'a> Core<'a> {
         let Some(prepared) = vector else {
             let done = execute(&mut self.cpu, &mut self.bus, instruction);
             if done == Err(Exception::InvalidOpcode) {
+                if self.hypercall(instruction) {
+                    return Ok(());
+                }
                 self.bus.shared.unknown.met(instruction);
             }
             done?;

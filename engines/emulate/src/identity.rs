@@ -8,6 +8,8 @@ use engine_contract::VcpuId;
 use iced_x86::CpuidFeature;
 use x86_vector::Features;
 
+use crate::xen::leaves;
+
 /// Bits of a physical address, and of a linear one.
 pub(crate) const PHYSICAL_BITS: u32 = 40;
 const LINEAR_BITS: u32 = 48;
@@ -17,6 +19,7 @@ const VERSION: u32 = 0x0083_0f10;
 const VENDOR: &[u8; 12] = b"AuthenticAMD";
 const BRAND: &[u8; 48] = b"Husk, every instruction interpreted\0\0\0\0\0\0\0\0\0\0\0\0\0";
 const HYPERVISOR: u32 = 0x4000_0000;
+const HYPERVISOR_LAST: u32 = 0x4000_00ff;
 const FEATURES: u32 = 0x4000_0001;
 const FREQUENCIES: u32 = 0x4000_0010;
 /// Its clock is KVM's, whose name guests look for.
@@ -98,6 +101,8 @@ pub(crate) struct Identity {
     /// Frequency of the time stamp counter.
     kilohertz: u32,
     vectors: Features,
+    /// The hypervisor that it names.
+    is_over_xen: bool,
 }
 
 /// Four registers from text.
@@ -113,6 +118,15 @@ impl Identity {
             vcpus,
             kilohertz,
             vectors: Features::of_host(),
+            is_over_xen: false,
+        }
+    }
+
+    /// The same where Xen is what guests find below themselves, or not.
+    pub(crate) const fn over_xen(self, is_over_xen: bool) -> Self {
+        Self {
+            is_over_xen,
+            ..self
         }
     }
 
@@ -148,14 +162,7 @@ impl Identity {
             ],
             0xb => self.topology(vcpu, index),
             0xd => self.states(index),
-            HYPERVISOR => [
-                FREQUENCIES,
-                text(HYPERVISOR_NAME, 0),
-                text(HYPERVISOR_NAME, 1),
-                text(HYPERVISOR_NAME, 2),
-            ],
-            FEATURES => [OFFERED, 0, 0, 0],
-            FREQUENCIES => [self.kilohertz, LOCAL_TIMER_KHZ, 0, 0],
+            HYPERVISOR..=HYPERVISOR_LAST => self.hypervisor(vcpu, leaf, index),
             0x8000_0000 => [
                 0x8000_0008,
                 text(VENDOR, 0),
@@ -181,6 +188,23 @@ impl Identity {
                 let cores = (self.vcpus - 1) & 0xff | self.id_bits() << 12;
                 [sizes, 0, cores, 0]
             }
+            _ => [0; 4],
+        }
+    }
+
+    fn hypervisor(&self, vcpu: VcpuId, leaf: u32, index: u32) -> [u32; 4] {
+        if self.is_over_xen {
+            return leaves::answer(vcpu, self.kilohertz, leaf, index);
+        }
+        match leaf {
+            HYPERVISOR => [
+                FREQUENCIES,
+                text(HYPERVISOR_NAME, 0),
+                text(HYPERVISOR_NAME, 1),
+                text(HYPERVISOR_NAME, 2),
+            ],
+            FEATURES => [OFFERED, 0, 0, 0],
+            FREQUENCIES => [self.kilohertz, LOCAL_TIMER_KHZ, 0, 0],
             _ => [0; 4],
         }
     }
@@ -257,6 +281,18 @@ mod tests {
         let brand: Vec<u8> = brand.flat_map(u32::to_le_bytes).collect();
         assert!(brand.starts_with(b"Husk, every"));
         assert_eq!(identity.answer(FIRST, 0x7fff_ffff, 0), [0; 4]);
+    }
+
+    #[test]
+    fn xen_is_named_instead_of_kvm_where_it_is_below() {
+        let identity = Identity::new(2, 1_000_000).over_xen(true);
+        let [last, first, ..] = identity.answer(FIRST, HYPERVISOR, 0);
+        assert_eq!((last, &first.to_le_bytes()), (0x4000_0004, b"XenV"));
+        let features = identity.answer(FIRST, FEATURES, 0);
+        assert_eq!(features, [0x0004_0011, 0, 0, 0]);
+        assert_eq!(identity.answer(FIRST, FREQUENCIES, 0), [0; 4]);
+        let [flags, number, ..] = identity.answer(VcpuId(1), HYPERVISOR + 4, 0);
+        assert_eq!((flags, number), (8, 1));
     }
 
     #[test]

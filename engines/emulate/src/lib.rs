@@ -12,8 +12,9 @@
 //! * [`testing`]: a virtual CPU that runs so many instructions, with blocks and without.
 //! * `mode`, `decode`, `blocks`, `ops`, `core`: executing; `breakpoints`: those of the debug registers; `interest`:
 //!   what a debugger or a trace wants; `unknown`: instructions that nobody knows.
+//! * `xen`: what a guest finds below itself where it is to find Xen there.
 //!
-//! Decision 22 says why it is made so, decision 23 how every run can be the same.
+//! Decision 22 says why it is made so, decision 23 how every run can be the same, decision 24 what there is of Xen.
 #![forbid(unsafe_code)]
 
 mod blocks;
@@ -38,6 +39,7 @@ pub mod testing;
 mod tlb;
 mod unknown;
 mod vcpu;
+mod xen;
 
 use engine_contract::{Creation, Engine, EngineError, Platform, Probe, Resources};
 
@@ -47,12 +49,24 @@ use crate::machine::EmulatedCreation;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Emulate;
 
-/// The engine, with machines that do the same in every run: they have a [`VirtualTime`](engine_contract::VirtualTime), and random
-/// numbers that follow from the seed.
+/// What a guest finds below itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hypervisor {
+    /// As much of KVM as its clock needs.
+    #[default]
+    Kvm,
+    /// As much of Xen as a hypervisor needs that is its guest.
+    Xen,
+}
+
+/// The engine, with machines that are not the usual ones.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Deterministic {
-    /// Any number.
-    pub seed: u64,
+pub struct EmulateWith {
+    /// With any number, machines do the same in every run: they have a [`VirtualTime`](engine_contract::VirtualTime), and random
+    /// numbers follow from it.
+    pub seed: Option<u64>,
+    /// What guests find below themselves.
+    pub hypervisor: Hypervisor,
 }
 
 impl Engine for Emulate {
@@ -77,11 +91,14 @@ impl Engine for Emulate {
     }
 
     fn create(&self, resources: Resources<'_>) -> Result<Box<dyn Creation>, EngineError> {
-        Ok(Box::new(EmulatedCreation::start(&resources, None)?))
+        Ok(Box::new(EmulatedCreation::start(
+            &resources,
+            EmulateWith::default(),
+        )?))
     }
 }
 
-impl Engine for Deterministic {
+impl Engine for EmulateWith {
     fn name(&self) -> &'static str {
         Emulate.name()
     }
@@ -99,7 +116,7 @@ impl Engine for Deterministic {
     }
 
     fn create(&self, resources: Resources<'_>) -> Result<Box<dyn Creation>, EngineError> {
-        let creation = EmulatedCreation::start(&resources, Some(self.seed))?;
+        let creation = EmulatedCreation::start(&resources, *self)?;
         Ok(Box::new(creation))
     }
 }

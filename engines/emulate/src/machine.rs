@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use engine_contract::{
-    Creation, EngineError, InterruptController, Layer, Machine, Reporter, Resources, Vcpu, VcpuId,
-    VirtualTime,
+    Creation, EngineError, InterruptController, Layer, Machine, MemoryRange, Reporter, Resources,
+    Vcpu, VcpuId, VirtualTime,
 };
 use guest_abi::layout;
 use machine_bells::{Bells, InterruptBells};
@@ -15,6 +15,8 @@ use x86_vector::{Features, Unit};
 
 use crate::shared::Shared;
 use crate::vcpu::EmulatedVcpu;
+use crate::xen::Xen;
+use crate::{EmulateWith, Hypervisor};
 
 const ACTION: &str = "the machine cannot be made";
 
@@ -23,8 +25,7 @@ const ACTION: &str = "the machine cannot be made";
 pub(crate) struct EmulatedCreation(EmulatedMachine);
 
 impl EmulatedCreation {
-    /// `seed`: every run is the same, and random numbers follow from it.
-    pub(crate) fn start(resources: &Resources<'_>, seed: Option<u64>) -> Result<Self, EngineError> {
+    pub(crate) fn start(resources: &Resources<'_>, with: EmulateWith) -> Result<Self, EngineError> {
         let vcpus = resources.vcpus;
         let max = layout::VCPUS_MAX as u32;
         if vcpus == 0 || vcpus > max {
@@ -36,7 +37,12 @@ impl EmulatedCreation {
         // The host's instructions want memory that can be executed, which the monitor gives up the right to.
         let unit = Unit::new(Features::of_host());
         unit.map_err(|error| EngineError::new(ACTION, error))?;
-        Ok(Self(EmulatedMachine::new(memory, vcpus, seed)))
+        let xen = match with.hypervisor {
+            Hypervisor::Kvm => Ok(None),
+            Hypervisor::Xen => Xen::new(vcpus).map(Some),
+        };
+        let xen = xen.map_err(|error| EngineError::new(ACTION, error))?;
+        Ok(Self(EmulatedMachine::new(memory, vcpus, with.seed, xen)))
     }
 }
 
@@ -58,14 +64,15 @@ pub(crate) struct EmulatedMachine {
 }
 
 impl EmulatedMachine {
-    fn new(memory: GuestMemory, vcpus: u32, seed: Option<u64>) -> Self {
+    fn new(memory: GuestMemory, vcpus: u32, seed: Option<u64>, xen: Option<Xen>) -> Self {
         let signals: Vec<_> = (0..vcpus).map(|_| Arc::new(Signal::default())).collect();
         let controllers = Controllers::new(signals.iter().map(Arc::clone));
         let own = Arc::clone(&controllers);
-        let shared = Arc::new(match seed {
+        let shared = match seed {
             Some(seed) => Shared::deterministic(own, signals.clone(), seed),
             None => Shared::new(own, vcpus),
-        });
+        };
+        let shared = Arc::new(shared.over(xen));
         let vcpu = |(id, signal)| {
             let (memory, shared) = (memory.clone(), Arc::clone(&shared));
             Some(EmulatedVcpu::new(VcpuId(id), memory, shared, signal))
@@ -111,6 +118,12 @@ impl Machine for EmulatedMachine {
 
     fn virtual_time(&self) -> Option<Arc<dyn VirtualTime>> {
         Some(Arc::clone(self.shared.counted()?) as _)
+    }
+
+    fn describe_memory(&self, map: Vec<MemoryRange>) {
+        if let Some(xen) = &self.shared.xen {
+            xen.describe_memory(map);
+        }
     }
 
     fn report_to(&self, reporter: Reporter) {

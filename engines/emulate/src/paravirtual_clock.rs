@@ -1,5 +1,6 @@
 //! The clock that KVM's guests have (Linux, Documentation/virt/kvm/x86/msr.rst and cpuid.rst): pages of the guest's that say how
-//! the time stamp counter becomes time. The counter has one rate always, so each is written once.
+//! the time stamp counter becomes time. The counter has one rate always, so each is written once. Xen's guests have the same in
+//! other places (`xen`).
 
 use crate::bus::Bus;
 
@@ -14,7 +15,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What a counter of so many kilohertz is shifted by and multiplied with, in units of 2 to the power of -32, to be
 /// nanoseconds.
-fn scale(kilohertz: u64) -> (i8, u32) {
+pub(crate) fn scale(kilohertz: u64) -> (i8, u32) {
     let mut factor = (1_000_000_u128 << 32) / u128::from(kilohertz.max(1));
     let mut shift = 0;
     while factor > u128::from(u32::MAX) {
@@ -35,27 +36,37 @@ impl Bus<'_> {
         if value & ON == 0 {
             return true;
         }
+        let record = self.time_record(2, self.registers.time_offset);
+        self.memory.write(value & !ON, &record).is_ok()
+    }
+
+    /// What says how a counter becomes time that is `offset` before the machine's. An even version: nobody is writing.
+    pub(crate) fn time_record(&self, version: u32, offset: u64) -> [u8; 32] {
         let (shift, factor) = scale(self.shared.kilohertz());
-        let start = self.shared.first_stamp();
-        let stamp = start.wrapping_add(self.registers.time_offset);
-        let mut page = [0; 32];
-        // An even version: nobody is writing. Time zero was at that stamp.
-        page[..4].copy_from_slice(&2_u32.to_le_bytes());
-        page[8..16].copy_from_slice(&stamp.to_le_bytes());
-        page[24..28].copy_from_slice(&factor.to_le_bytes());
-        page[28] = shift as u8;
-        page[29] = STABLE;
-        self.memory.write(value & !ON, &page).is_ok()
+        let stamp = self.shared.first_stamp().wrapping_add(offset);
+        let mut record = [0; 32];
+        // Time zero was at that stamp.
+        record[..4].copy_from_slice(&version.to_le_bytes());
+        record[8..16].copy_from_slice(&stamp.to_le_bytes());
+        record[24..28].copy_from_slice(&factor.to_le_bytes());
+        record[28] = shift as u8;
+        record[29] = STABLE;
+        record
     }
 
     /// The guest names the place of the time when the machine was made; whether it can.
     pub(crate) fn write_wall_clock(&mut self, value: u64) -> bool {
+        self.memory.write(value, &self.wall_clock()).is_ok()
+    }
+
+    /// The time when the machine was made.
+    pub(crate) fn wall_clock(&self) -> [u8; 12] {
         let then = self.shared.beginning();
         let mut place = [0; 12];
         place[..4].copy_from_slice(&2_u32.to_le_bytes());
         place[4..8].copy_from_slice(&((then / NANOS_PER_SECOND) as u32).to_le_bytes());
         place[8..].copy_from_slice(&((then % NANOS_PER_SECOND) as u32).to_le_bytes());
-        self.memory.write(value, &place).is_ok()
+        place
     }
 }
 

@@ -62,12 +62,14 @@ impl Bus<'_> {
             TIME_STAMP => Some(self.stamp()),
             APIC_BASE => Some(self.registers.apic_base),
             // What was written is nobody's to be read.
-            SYSTEM_TIME | WALL_CLOCK => Some(0),
+            SYSTEM_TIME | WALL_CLOCK if !self.is_below_xen() => Some(0),
             DEADLINE => self
                 .shared
                 .controllers
                 .with_local(self.vcpu, |apic| apic.deadline()),
-            _ => constant(number).or_else(|| self.registers.memory_types.read(number)),
+            _ => constant(number)
+                .or_else(|| self.registers.memory_types.read(number))
+                .or_else(|| self.read_xen_register(number)),
         }
     }
 
@@ -76,17 +78,27 @@ impl Bus<'_> {
             TIME_STAMP => {
                 let offset = value.wrapping_sub(self.machine_stamp());
                 self.registers.time_offset = offset;
+                self.retell_time();
                 true
             }
             APIC_BASE => self.write_apic_base(value),
-            SYSTEM_TIME => self.write_system_time(value),
-            WALL_CLOCK => self.write_wall_clock(value),
+            SYSTEM_TIME if !self.is_below_xen() => self.write_system_time(value),
+            WALL_CLOCK if !self.is_below_xen() => self.write_wall_clock(value),
             DEADLINE => {
                 self.write_deadline(value);
                 true
             }
-            _ => constant(number).is_some() || self.registers.memory_types.write(number, value),
+            _ => {
+                constant(number).is_some()
+                    || self.registers.memory_types.write(number, value)
+                    || self.write_xen_register(number, value)
+            }
         }
+    }
+
+    /// Its clock is not KVM's.
+    const fn is_below_xen(&self) -> bool {
+        self.shared.xen.is_some()
     }
 
     /// The virtual CPU's time stamp.

@@ -15,6 +15,7 @@ use crate::counted::{self, Counted};
 use crate::identity::Identity;
 use crate::rounds::Rounds;
 use crate::unknown::Unknown;
+use crate::xen::Xen;
 
 /// No counter is as slow as that; what is divided by a frequency stays sane.
 const LEAST_HERTZ: u64 = 1_000_000;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) controllers: Arc<Controllers>,
     pub(crate) identity: Identity,
     pub(crate) unknown: Unknown,
+    /// Where guests find Xen below themselves.
+    pub(crate) xen: Option<Xen>,
     pace: Pace,
     first_stamp: u64,
     /// Frequency of the time stamp counter.
@@ -71,11 +74,22 @@ impl Shared {
         Self::with(controllers, 1, LEAST_HERTZ / 1000)
     }
 
+    /// The same for guests that find this below themselves.
+    pub(crate) fn over(self, xen: Option<Xen>) -> Self {
+        let identity = self.identity.over_xen(xen.is_some());
+        Self {
+            identity,
+            xen,
+            ..self
+        }
+    }
+
     fn with(controllers: Arc<Controllers>, vcpus: u32, kilohertz: u64) -> Self {
         Self {
             identity: Identity::new(vcpus, kilohertz as u32),
             controllers,
             unknown: Unknown::default(),
+            xen: None,
             pace: Pace::None,
             first_stamp: 0,
             kilohertz,

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use engine_contract::{EngineError, Stop, Vcpu, VcpuId, World};
+use engine_contract::{EngineError, MemoryRange, Stop, Vcpu, VcpuId, World};
 use machine_irqchip::{Controllers, Signal};
-use machine_memory::GuestMemory;
+use machine_memory::{GuestMemory, MemoryError};
 
 use crate::shared::Shared;
 use crate::vcpu::{EmulatedVcpu, Limit};
+use crate::xen::Xen;
 
 /// How instructions are executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,23 @@ impl Trial {
     /// With this memory, as after reset.
     #[must_use]
     pub fn new(memory: GuestMemory) -> Self {
+        Self::with(memory, None)
+    }
+
+    /// The same, and below the guest is Xen, which tells it this map of memory.
+    ///
+    /// # Errors
+    /// When the host has no memory.
+    pub fn over_xen(memory: GuestMemory, map: Vec<MemoryRange>) -> Result<Self, MemoryError> {
+        let xen = Xen::new(1)?;
+        xen.describe_memory(map);
+        Ok(Self::with(memory, Some(xen)))
+    }
+
+    fn with(memory: GuestMemory, xen: Option<Xen>) -> Self {
         let signal = Arc::new(Signal::default());
         let controllers = Controllers::new([Arc::clone(&signal)]);
-        let shared = Arc::new(Shared::standing_still(controllers));
+        let shared = Arc::new(Shared::standing_still(controllers).over(xen));
         Self(EmulatedVcpu::new(VcpuId(0), memory, shared, signal))
     }
 

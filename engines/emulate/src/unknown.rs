@@ -53,10 +53,17 @@ impl Unknown {
             *count += 1;
             *count == 1
         };
-        if let (true, Some(reporter)) = (is_first, self.reporter.get()) {
-            reporter(&format!(
+        if is_first {
+            self.say(&format!(
                 "the guest executed {instruction}, which this engine does not know: it got #UD"
             ));
+        }
+    }
+
+    /// Says a sentence that is said once.
+    pub(crate) fn say(&self, sentence: &str) {
+        if let Some(reporter) = self.reporter.get() {
+            reporter(sentence);
         }
     }
 

@@ -18,6 +18,7 @@ use crate::core::{Core, Ending};
 use crate::interest::Interest;
 use crate::shared::Shared;
 use crate::state::{Waiting, Whole};
+use crate::xen::Xen;
 
 /// Instructions between two looks around.
 const SLICE: i64 = 20_000;
@@ -200,6 +201,9 @@ impl Running<'_> {
             match self.core.ending.take() {
                 Some(Ending::Shutdown) => return Some(Stop::TripleFault),
                 Some(Ending::Full) => return None,
+                Some(Ending::PowerOff) => return Some(Stop::Shutdown),
+                Some(Ending::Reset) => return Some(Stop::Reset),
+                Some(Ending::Crash) => return Some(Stop::Crash),
                 Some(Ending::Breakpoint) => return Some(Stop::Breakpoint(Met::Breakpoint)),
                 None => {}
             }
@@ -390,7 +394,13 @@ impl Vcpu for EmulatedVcpu {
     /// The first tells what all of them met.
     fn exits(&self) -> Vec<(String, u64)> {
         if self.id.0 == 0 {
-            self.shared.unknown.counts()
+            let calls = self.shared.xen.iter().flat_map(Xen::counts);
+            self.shared
+                .unknown
+                .counts()
+                .into_iter()
+                .chain(calls)
+                .collect()
         } else {
             Vec::new()
         }

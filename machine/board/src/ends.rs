@@ -14,6 +14,8 @@ pub enum Ending {
     Reset,
     /// The guest ended it with this status, by the debug port.
     Exit(u8),
+    /// The guest told the hypervisor below it that it crashed; what is known of it.
+    Crash(String),
     /// A virtual CPU met an exception while it delivered a double fault; what is known of it.
     TripleFault(String),
     /// A virtual CPU waits for an interrupt that nothing can bring.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use engine_contract::{Stop, Vcpu, VcpuId};
-use engine_emulate::Deterministic;
+use engine_emulate::EmulateWith;
 use iced_x86::IcedError;
 use iced_x86::code_asm::{CodeAssembler, dword_ptr, eax, ecx, edx, qword_ptr, r8, r9, rax};
 use machines::harness::{Access, CODE, END, Recorder, first, machine_with, run, start};
@@ -19,6 +19,13 @@ const SPURIOUS: u64 = 0xfee0_00f0;
 const TIMER: u64 = 0xfee0_0320;
 const TIMER_DEADLINE: u32 = 2 << 17;
 const DEADLINE: u32 = 0x6e0;
+
+fn deterministic(seed: u64) -> EmulateWith {
+    EmulateWith {
+        seed: Some(seed),
+        ..EmulateWith::default()
+    }
+}
 
 fn assembled(write: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Vec<u8> {
     let mut code = CodeAssembler::new(64).unwrap();
@@ -61,7 +68,7 @@ fn counting() -> Vec<u8> {
 type Seen = (Vec<(Vec<Access>, CpuState)>, u64);
 
 fn counted(seed: u64) -> Seen {
-    let mut machine = machine_with(&Deterministic { seed }, &counting(), 3);
+    let mut machine = machine_with(&deterministic(seed), &counting(), 3);
     let all: Vec<_> = (0..3)
         .map(|id| {
             let mut vcpu = machine.vcpu(VcpuId(id)).unwrap();
@@ -125,7 +132,7 @@ fn time_goes_on_at_once_while_all_wait() {
         end(code)
     });
     let said = || {
-        let mut machine = machine_with(&Deterministic::default(), &code, 1);
+        let mut machine = machine_with(&deterministic(0), &code, 1);
         let mut vcpu = first(&mut *machine);
         let world = Recorder::new(&*vcpu);
         run(&mut *vcpu, &world);
@@ -140,7 +147,7 @@ fn time_goes_on_at_once_while_all_wait() {
 #[test]
 fn who_waits_for_what_cannot_come_is_told() {
     let code = assembled(|code| code.hlt());
-    let mut machine = machine_with(&Deterministic::default(), &code, 1);
+    let mut machine = machine_with(&deterministic(0), &code, 1);
     let mut vcpu = first(&mut *machine);
     let world = Recorder::new(&*vcpu);
     assert_eq!(vcpu.run(&world).unwrap(), Stop::Halted);

@@ -16,6 +16,8 @@ const CODE_BYTES: usize = 512;
 /// A guest.
 pub(super) struct Guest {
     pub(super) memory: Vec<u8>,
+    /// It finds Xen below itself.
+    pub(super) is_over_xen: bool,
     /// Where its code begins.
     entry: u64,
     kind: Kind,
@@ -48,6 +50,7 @@ impl Guest {
         let entry = CODE + if second & 8 != 0 { 0xff4 } else { 0 };
         let mut guest = Self {
             memory: Vec::new(),
+            is_over_xen: second & 16 != 0,
             entry,
             kind,
             level,

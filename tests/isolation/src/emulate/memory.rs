@@ -4,6 +4,9 @@
 //! large ones, or in 32-bit paging the 4 MiB behind. The page of the local APIC lies where it always does. The halves of
 //! the address space are the same.
 
+use engine_contract::MemoryRange;
+use machine_bus::GuestAddress;
+
 /// Bytes of the guest's memory, and of what lies beside it.
 pub(super) const SIZE: usize = 0x6_0000;
 pub(super) const GUARD: usize = 0x4000;
@@ -73,6 +76,13 @@ const DESCRIPTORS: [u64; 21] = [
     0x00cf_f000_0000_ffff,
     0x0000_f202_0000_0fff,
 ];
+
+/// All of it, as Xen tells it.
+pub(super) const RANGE: MemoryRange = MemoryRange {
+    start: GuestAddress(0),
+    length: SIZE as u64,
+    kind: 1,
+};
 
 /// How a guest's memory begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 //! instruction: both come to the same registers, memory and accesses to the world.
 //!
 //! Time stands still and there are no random numbers, so interrupts come when the guest asks for them. That is
-//! compared, too: whatever the guest does to its interrupt controllers ends a block. Beside the guest's memory lies
+//! compared, too: whatever the guest does to its interrupt controllers ends a block. A bit of the input has the guest find
+//! Xen below itself. Beside the guest's memory lies
 //! memory of others, which stays as it is.
 
 mod guest;
@@ -69,7 +70,12 @@ fn run(guest: &Guest, instructions: u32, way: Way) -> End {
     let memory = machine_memory::create(memory::SIZE as u64).expect("the host has memory");
     let after = guard();
     memory.write(0, &guest.memory).expect("it is there");
-    let mut trial = Trial::new(memory.clone());
+    let mut trial = if guest.is_over_xen {
+        let map = vec![memory::RANGE; 3];
+        Trial::over_xen(memory.clone(), map).expect("the host has memory")
+    } else {
+        Trial::new(memory.clone())
+    };
     let vcpu = trial.vcpu();
     let mut state = vcpu.state().expect("it has one");
     guest.start(&mut state);
