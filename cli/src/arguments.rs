@@ -105,6 +105,15 @@ pub(crate) enum BootEngine {
     Emulate,
 }
 
+/// What a guest finds below itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Below {
+    /// No hypervisor that a kernel would need; KVM's clock
+    None,
+    /// As much of Xen as Xen itself needs as a guest; a kernel is entered by PVH. Interprets
+    Xen,
+}
+
 /// What `husk boot` takes.
 ///
 /// The first serial port is standard input and output. On a terminal Ctrl-A x ends the machine,
@@ -134,6 +143,9 @@ pub(crate) struct BootOptions {
     /// How the machine's processors run
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) engine: BootEngine,
+    /// What the guest finds below itself
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) hypervisor: Below,
     /// End with status 123 when the guest asks for a reset, instead of starting it again
     #[arg(long)]
     pub(crate) no_reboot: bool,

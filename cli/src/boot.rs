@@ -4,6 +4,7 @@ mod console;
 mod devices;
 mod ending;
 mod files;
+mod hypervisor;
 mod input;
 mod lives;
 mod measured;
@@ -46,6 +47,7 @@ impl From<BoardError> for Failure {
 
 /// Runs the operating system, again after each reset; the exit status.
 pub(crate) fn boot(options: &BootOptions) -> Result<u8, Failure> {
+    hypervisor::check(options)?;
     run::check_memory(options.memory)?;
     limits::raise_size(options.memory, options.memory)?;
     match options.told {
@@ -85,7 +87,7 @@ fn one_life(options: &BootOptions, told: Option<File>) -> Result<u8, Failure> {
     let mut board = board(options, machine.as_ref(), parts)?;
     let disks = devices.plug(&mut board, machine.memory())?;
     let acpi = write_tables(&board, machine.memory())?;
-    let start = files.load(machine.memory(), acpi)?;
+    let start = files.load(machine.as_ref(), acpi)?;
     let mut vcpus = vcpus::take(machine.as_mut(), options.cpus, &ends)?;
     vcpus::prepare(&mut vcpus, &start)?;
     let debugger = debugger(options, machine.memory(), &mut vcpus, &ends)?;
@@ -154,7 +156,7 @@ fn debugger(
 
 /// The engine that was asked for; `auto` wants one that is fast.
 fn engine(options: &BootOptions) -> Box<dyn Engine> {
-    if let Some(engine) = options.determinism.engine() {
+    if let Some(engine) = hypervisor::engine(options).or_else(|| options.determinism.engine()) {
         return engine;
     }
     match options.engine {

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use boot::{Acpi, BootError, Guest, Image, Module, Part, Ram};
-use machine_memory::GuestMemory;
+use boot::{Acpi, BootError, Entry, Guest, Image, Module, Part, Protocol, Ram};
+use engine_contract::{Machine, MemoryRange};
+use machine_bus::GuestAddress;
 use x86_state::CpuState;
 
+use super::hypervisor;
 use crate::arguments::BootOptions;
 use crate::error::Failure;
 
@@ -14,6 +16,7 @@ pub(super) struct Files {
     kernel: Image,
     modules: Vec<Image>,
     command_line: Vec<u8>,
+    protocol: Protocol,
 }
 
 impl Files {
@@ -21,7 +24,8 @@ impl Files {
     pub(super) fn open(options: &BootOptions) -> Result<Self, Failure> {
         use std::os::unix::ffi::OsStrExt;
         let kernel = open(Part::Kernel, "--kernel", &options.kernel)?;
-        boot::detect(&kernel).map_err(|error| failed("--kernel", &options.kernel, error))?;
+        let protocol = hypervisor::protocol(options.hypervisor, &kernel);
+        let protocol = protocol.map_err(|error| failed("--kernel", &options.kernel, error))?;
         let modules = options.initrd.iter();
         let modules = modules.map(|path| open_module(path, options.memory));
         let modules = modules.collect::<Result<_, _>>()?;
@@ -29,11 +33,13 @@ impl Files {
             kernel,
             modules,
             command_line: options.append.as_bytes().to_vec(),
+            protocol,
         })
     }
 
     /// Loads them; returns the state in which the first virtual CPU starts.
-    pub(super) fn load(&self, memory: &GuestMemory, acpi: Acpi) -> Result<CpuState, Failure> {
+    pub(super) fn load(&self, machine: &dyn Machine, acpi: Acpi) -> Result<CpuState, Failure> {
+        let memory = machine.memory();
         let regions = memory.regions().iter();
         let ranges: Vec<_> = regions
             .map(|region| (region.guest, region.length))
@@ -55,7 +61,17 @@ impl Files {
             acpi: Some(acpi),
             text_screen: false,
         };
-        Ok(boot::start(memory, &guest)?)
+        let map = ram.map(Some(acpi.tables));
+        machine.describe_memory(map.iter().map(described).collect());
+        Ok(self.protocol.load(memory, &guest)?)
+    }
+}
+
+fn described(entry: &Entry) -> MemoryRange {
+    MemoryRange {
+        start: GuestAddress(entry.range.start()),
+        length: entry.range.length(),
+        kind: entry.kind as u32,
     }
 }
 

@@ -112,6 +112,15 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
         "--kernel kernel --deterministic",
         &["an interrupt that nothing can bring"],
     ),
+    (
+        "--kernel kernel --engine kvm --hypervisor xen",
+        &["--hypervisor xen", "--engine emulate"],
+    ),
+    (
+        "--kernel kernel --hypervisor xen",
+        &["--kernel kernel", "no PVH entry", "--hypervisor"],
+    ),
+    ("--kernel kernel --hypervisor hyper-v", &["none, xen"]),
     ("--kernel kernel --seed 1", &["--deterministic"]),
     ("--kernel kernel --volume none:tag", &["none"]),
     ("--kernel kernel --volume folder", &["HOST:TAG"]),
