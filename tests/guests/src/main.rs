@@ -9,7 +9,7 @@
 //! * `debug`: machines in the hands of gdb.
 //! * `scenario`: guests with several lives, what is done to them and to their files meanwhile;
 //!   `scenarios`: all of them, whose scripts are in `../scripts`.
-//! * `systems`: what packages bring whole: Xen, Memtest86+, Debian's installer.
+//! * `systems`: what packages bring whole: Xen, Memtest86+, Debian's installer; and a Xen that somebody built.
 //! * `when`: which of them are left out where they would take too long.
 //! * `runner`: husk on this host, or in the nested environment that `--nested` names.
 //!
@@ -49,7 +49,7 @@ use judge::{Outcome, Wanted};
 use kernels::Kernels;
 use runner::{Prepared, Runner};
 use scenarios::SCENARIOS;
-use systems::SYSTEMS;
+use systems::{Given, SYSTEMS};
 use when::When;
 
 /// Boots whole operating systems.
@@ -67,6 +67,9 @@ struct Options {
     /// Where kernels are kept
     #[arg(long, default_value = "target/guests")]
     folder: PathBuf,
+    /// A Xen that can be a guest of another, unpacked (docs/guests.md)
+    #[arg(long, value_name = "FILE")]
+    pvh_xen: Option<PathBuf>,
     /// Only cases whose name contains this; several: any of them
     #[arg(long)]
     filter: Vec<String>,
@@ -118,7 +121,11 @@ fn main() -> Result<ExitCode> {
         tests.push(Test::new(debugged.name.to_owned(), When::Always, run));
     }
     for system in SYSTEMS {
-        let prepare = move |folder: &Path| system.prepare(&locked(), folder);
+        let given = Given {
+            pvh_xen: suite.options.pvh_xen.as_deref(),
+            engine: suite.runner.engine(),
+        };
+        let prepare = move |folder: &Path| system.prepare(&locked(), folder, given);
         let run = move || suite.run(system.name, &system.wanted(), &prepare);
         tests.push(Test::new(system.name.to_owned(), system.when, run));
     }

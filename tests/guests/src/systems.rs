@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::initrd;
 use crate::judge::Wanted;
@@ -17,7 +17,7 @@ use crate::when::When;
 pub(crate) struct System {
     pub(crate) name: &'static str,
     pub(crate) when: When,
-    kernel: File,
+    kernel: Source,
     /// At most two.
     modules: &'static [Module],
     append: &'static str,
@@ -27,6 +27,23 @@ pub(crate) struct System {
     /// The script where husk runs, behind [`SHARED`]. It ends with 0, and says what it saw.
     script: &'static str,
     says: &'static [&'static str],
+}
+
+/// Where a kernel comes from.
+#[derive(Debug)]
+enum Source {
+    Package(File),
+    /// Somebody built it ([`Given`]).
+    PvhXen,
+}
+
+/// What the suite is given for systems.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    /// An unpacked Xen that can be a guest of another.
+    pub(crate) pvh_xen: Option<&'a Path>,
+    /// The engine that is asked for.
+    pub(crate) engine: &'a str,
 }
 
 /// A file of a package.
@@ -55,7 +72,7 @@ pub(crate) const SYSTEMS: &[System] = &[
     System {
         name: "xen/no-dom0",
         when: When::NotNested,
-        kernel: XEN,
+        kernel: Source::Package(XEN),
         modules: &[],
         append: XEN_APPEND,
         memory: "256M",
@@ -66,7 +83,7 @@ pub(crate) const SYSTEMS: &[System] = &[
     System {
         name: "xen/dom0",
         when: When::Slow,
-        kernel: XEN,
+        kernel: Source::Package(XEN),
         modules: &[
             Module::Kernel(Kernel::Generic),
             Module::Initrd(Kernel::Generic, DOM0),
@@ -76,6 +93,41 @@ pub(crate) const SYSTEMS: &[System] = &[
         length: 2,
         script: include_str!("../scripts/xen.sh"),
         says: &["guest: xen", "Entering ACPI S5 state", "xen: status 0"],
+    },
+    System {
+        name: "xen/pvh",
+        when: When::Slow,
+        kernel: Source::PvhXen,
+        modules: &[],
+        append: XEN_PVH_APPEND,
+        memory: "256M",
+        length: 1,
+        script: include_str!("../scripts/xen-pvh.sh"),
+        says: &[
+            "Bootloader: PVH Directboot",
+            "Running on Xen",
+            "dom0 kernel not specified",
+        ],
+    },
+    System {
+        name: "xen/pvh-dom0",
+        when: When::Slow,
+        kernel: Source::PvhXen,
+        modules: &[
+            Module::Kernel(Kernel::Generic),
+            Module::Initrd(Kernel::Generic, DOM0),
+        ],
+        append: XEN_PVH_APPEND,
+        memory: "1G",
+        length: 2,
+        script: include_str!("../scripts/xen-pvh.sh"),
+        says: &[
+            "[0000000000100000, 000000003fffffff] (usable)",
+            "Platform timer is 1000.000MHz XEN PV CLOCK",
+            "guest: xen",
+            "Entering ACPI S5 state",
+            "xen: status 0",
+        ],
     },
     installer("installer/amd64", INSTALLER_64, DISK_64),
     installer("installer/i386", INSTALLER_32, DISK_32),
@@ -95,10 +147,10 @@ const fn memtest(name: &'static str, path: &'static str, when: When) -> System {
     System {
         name,
         when,
-        kernel: File {
+        kernel: Source::Package(File {
             package: "memtest86+",
             path,
-        },
+        }),
         modules: &[],
         append: "console=ttyS0,115200",
         memory: "64M",
@@ -114,6 +166,7 @@ const XEN: File = File {
 };
 /// There is no firmware that Xen could ask in real mode; what is behind the dashes is for Linux.
 const XEN_APPEND: &str = "no-real-mode com1=115200,8n1 console=com1 -- console=hvc0 panic=-1";
+const XEN_PVH_APPEND: &str = "com1=115200,8n1 console=com1 -- console=hvc0 panic=-1";
 const DOM0: &str = "
 echo \"guest: $(cat /sys/hypervisor/type)\"
 poweroff -f
@@ -140,13 +193,36 @@ const fn installer(name: &'static str, kernel: File, modules: &'static [Module])
     System {
         name,
         when: When::Slow,
-        kernel,
+        kernel: Source::Package(kernel),
         modules,
         append: "console=ttyS0 noxsave cryptomgr.notests",
         memory: "1G",
         length: 3,
         script: include_str!("../scripts/installer.sh"),
         says: &["installer: languages", "installer: locations"],
+    }
+}
+
+impl Source {
+    fn found(&self, kernels: &Kernels, given: Given<'_>) -> Result<PathBuf> {
+        match self {
+            Self::Package(file) => file.fetched(kernels),
+            Self::PvhXen => given.pvh_xen(),
+        }
+    }
+}
+
+impl Given<'_> {
+    fn pvh_xen(self) -> Result<PathBuf> {
+        ensure!(
+            self.engine != "kvm",
+            "a machine of KVM's has no Xen below its guest: --engine emulate"
+        );
+        let file = self.pvh_xen.context(
+            "no Xen with a PVH entry: --pvh-xen FILE (docs/guests.md says how it is built)",
+        )?;
+        ensure!(file.is_file(), "{} is no file", file.display());
+        Ok(std::path::absolute(file)?)
     }
 }
 
@@ -189,8 +265,13 @@ impl System {
     ///
     /// # Errors
     /// When something is missing.
-    pub(crate) fn prepare(&self, kernels: &Kernels, folder: &Path) -> Result<Prepared> {
-        let kernel = self.kernel.fetched(kernels)?;
+    pub(crate) fn prepare(
+        &self,
+        kernels: &Kernels,
+        folder: &Path,
+        given: Given<'_>,
+    ) -> Result<Prepared> {
+        let kernel = self.kernel.found(kernels, given)?;
         let modules = self.modules.iter();
         let modules = modules.map(|module| module.prepare(kernels, folder));
         let modules = modules.collect::<Result<Vec<_>>>()?;
