@@ -245,6 +245,15 @@ impl Numeric {
         self.rest & SUMMARY != 0
     }
 
+    /// Remembers where an instruction was, if it was done; whether it was.
+    #[inline(always)]
+    pub(crate) const fn remember(&mut self, is_done: bool, instruction: u64) -> bool {
+        if is_done {
+            self.instruction = instruction;
+        }
+        is_done
+    }
+
     /// As an instruction of MMX leaves it: all registers are valid, and the first is the top.
     pub(crate) const fn enter_mmx(&mut self) {
         self.top = 0;

@@ -102,20 +102,14 @@ impl Vectors {
     #[inline(always)]
     pub fn quick_on_stack<S: OnStack>(&mut self, other: Beside, instruction: u64) -> bool {
         let is_done = S::run(self, other);
-        if is_done {
-            self.numeric.instruction = instruction;
-        }
-        is_done
+        self.numeric.remember(is_done, instruction)
     }
 
     /// What that leaves, and is usual, too.
     #[inline(always)]
     pub fn quick_on_stack_seldom<S: OnStack>(&mut self, other: Beside, instruction: u64) -> bool {
         let is_done = S::run_seldom(self, other);
-        if is_done {
-            self.numeric.instruction = instruction;
-        }
-        is_done
+        self.numeric.remember(is_done, instruction)
     }
 
     /// From the standard form of `XSAVE`: empty means as after reset, and what is missing at its end, or

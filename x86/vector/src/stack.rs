@@ -11,7 +11,7 @@ use crate::numeric::{Beside, ON_TOP, PUSHED};
 use crate::prepared::{Handler, Prepared, Quick};
 use crate::registers::{Vectors, array};
 use crate::run::Step;
-use crate::x87::{Places, quickly, remember, unusual};
+use crate::x87::{Places, are_usual, quickly, remember, unusual};
 
 /// `CF`, `PF` and `ZF`.
 const CARRY: u64 = 1;
@@ -220,7 +220,7 @@ fn copy_if<const FLAGS: u64, const SET: bool>(
     prepared.check(step.cpu)?;
     step.deliver()?;
     let places = Places::of(prepared, &step.vectors.numeric);
-    if !places.are_usual(&step.vectors.numeric, 2, false) {
+    if !are_usual(prepared, &step.vectors.numeric, 2, false) {
         return unusual(prepared, step);
     }
     if (step.cpu.flags.bits() & FLAGS != 0) == SET {

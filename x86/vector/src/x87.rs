@@ -10,7 +10,7 @@ use host_processor::stub::{Slot, Stack, Stub, Stubs};
 use iced_x86::{Instruction, Register};
 use x86_semantics::{CodeSize, Cpu, Exception, Flags, segment};
 
-use crate::numeric::{EXCEPTIONS, Numeric, STACK_FAULT};
+use crate::numeric::{EXCEPTIONS, Numeric, ON_TOP, PUSHED, STACK_FAULT};
 use crate::prepared::{Handler, Prepared};
 use crate::run::Step;
 
@@ -60,13 +60,18 @@ impl Places {
             pushed: numeric.physical(7),
         }
     }
+}
 
-    /// Whether those that are read have something, and what is pushed has a place.
-    pub(crate) const fn are_usual(self, numeric: &Numeric, inputs: u8, pushes: bool) -> bool {
-        (inputs < 1 || numeric.is_full(self.top))
-            && (inputs < 2 || numeric.is_full(self.other))
-            && !(pushes && numeric.is_full(self.pushed))
-    }
+/// Whether what an instruction reads has something, and what it pushes has a place.
+pub(crate) const fn are_usual(
+    prepared: &Prepared,
+    numeric: &Numeric,
+    inputs: u8,
+    pushes: bool,
+) -> bool {
+    (inputs < 1 || !numeric.is_empty(ON_TOP))
+        && (inputs < 2 || !numeric.is_empty(prepared.beside()))
+        && (!pushes || numeric.is_empty(PUSHED))
 }
 
 /// Runs an instruction on the registers that it names.
@@ -77,7 +82,7 @@ fn some<const INPUTS: u8, const POPS: u8, const PUSHES: bool>(
     prepared.check(step.cpu)?;
     let numeric = &step.vectors.numeric;
     let places = Places::of(prepared, numeric);
-    if !numeric.is_masked() || !places.are_usual(numeric, INPUTS, PUSHES) {
+    if !numeric.is_masked() || !are_usual(prepared, numeric, INPUTS, PUSHES) {
         return unusual(prepared, step);
     }
     let operand = step.operand(prepared)?;
