@@ -1,8 +1,9 @@
 //! Puts a kernel and what it is told into a machine's memory.
 //!
 //! Other people's kernels speak one of three protocols: [`linux`], [`pvh`] and [`multiboot`];
-//! [`detect`] says which, [`detect_over_xen`] for a machine in which guests find Xen below themselves, and [`start`] loads a [`Guest`] and answers with the state of the
-//! first virtual CPU. Files are hostile: nothing here panics, indexes or believes a number
+//! [`detect`] says which, [`detect_over_xen`] for a machine in which guests find Xen below
+//! themselves. [`Protocol::load`] loads a [`Guest`] and answers with the state of the first virtual
+//! CPU; [`start`] does both. Files are hostile: nothing here panics, indexes or believes a number
 //! before it is checked, and what goes where is settled (`claims`) before it is written. Which
 //! memory and which tables the machine has is the caller's decision.
 //!

@@ -18,7 +18,7 @@ const LINEAR_BITS: u32 = 48;
 const VERSION: u32 = 0x0083_0f10;
 const VENDOR: &[u8; 12] = b"AuthenticAMD";
 const BRAND: &[u8; 48] = b"Husk, every instruction interpreted\0\0\0\0\0\0\0\0\0\0\0\0\0";
-const HYPERVISOR: u32 = 0x4000_0000;
+pub(crate) const HYPERVISOR: u32 = 0x4000_0000;
 const HYPERVISOR_LAST: u32 = 0x4000_00ff;
 const FEATURES: u32 = 0x4000_0001;
 const FREQUENCIES: u32 = 0x4000_0010;
@@ -101,12 +101,12 @@ pub(crate) struct Identity {
     /// Frequency of the time stamp counter.
     kilohertz: u32,
     vectors: Features,
-    /// The hypervisor that it names.
+    /// It names Xen as the hypervisor, not KVM.
     is_over_xen: bool,
 }
 
-/// Four registers from text.
-fn text(bytes: &[u8], part: usize) -> u32 {
+/// A register from text, of which this is the part.
+pub(crate) fn text(bytes: &[u8], part: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[4 * part..][..4]);
     u32::from_le_bytes(word)

@@ -62,7 +62,7 @@ impl Bus<'_> {
             TIME_STAMP => Some(self.stamp()),
             APIC_BASE => Some(self.registers.apic_base),
             // What was written is nobody's to be read.
-            SYSTEM_TIME | WALL_CLOCK if !self.is_below_xen() => Some(0),
+            SYSTEM_TIME | WALL_CLOCK if !self.is_over_xen() => Some(0),
             DEADLINE => self
                 .shared
                 .controllers
@@ -82,8 +82,8 @@ impl Bus<'_> {
                 true
             }
             APIC_BASE => self.write_apic_base(value),
-            SYSTEM_TIME if !self.is_below_xen() => self.write_system_time(value),
-            WALL_CLOCK if !self.is_below_xen() => self.write_wall_clock(value),
+            SYSTEM_TIME if !self.is_over_xen() => self.write_system_time(value),
+            WALL_CLOCK if !self.is_over_xen() => self.write_wall_clock(value),
             DEADLINE => {
                 self.write_deadline(value);
                 true
@@ -96,8 +96,8 @@ impl Bus<'_> {
         }
     }
 
-    /// Its clock is not KVM's.
-    const fn is_below_xen(&self) -> bool {
+    /// The guest finds Xen below itself, and not KVM with its clock.
+    const fn is_over_xen(&self) -> bool {
         self.shared.xen.is_some()
     }
 

@@ -2,11 +2,12 @@
 
 use engine_contract::VcpuId;
 
+use crate::identity::{HYPERVISOR, text};
 use crate::paravirtual_clock::scale;
 
-/// The leaves, and the first of those that a guest does not ask for.
-pub(crate) const FIRST: u32 = 0x4000_0000;
-pub(crate) const LAST: u32 = FIRST + 4;
+/// The last leaf.
+const LAST: u32 = HYPERVISOR + 4;
+const NAME: &[u8; 12] = b"XenVMMXenVMM";
 /// The register by which the guest names its page of calls.
 pub(super) const PAGE_REGISTER: u32 = 0x4000_0000;
 /// 4.17.
@@ -19,13 +20,8 @@ const VCPU_ID_PRESENT: u32 = 1 << 3;
 
 /// `eax`, `ebx`, `ecx`, `edx`.
 pub(crate) fn answer(vcpu: VcpuId, kilohertz: u32, leaf: u32, index: u32) -> [u32; 4] {
-    match (leaf.wrapping_sub(FIRST), index) {
-        (0, _) => [
-            LAST,
-            u32::from_le_bytes(*b"XenV"),
-            u32::from_le_bytes(*b"MMXe"),
-            u32::from_le_bytes(*b"nVMM"),
-        ],
+    match (leaf.wrapping_sub(HYPERVISOR), index) {
+        (0, _) => [LAST, text(NAME, 0), text(NAME, 1), text(NAME, 2)],
         (1, _) => [VERSION, 0, 0, 0],
         // One page.
         (2, _) => [1, PAGE_REGISTER, 0, 0],
@@ -46,7 +42,7 @@ mod tests {
 
     #[test]
     fn xen_is_found_with_its_version_and_page() {
-        let answer = |leaf, index| answer(VcpuId(3), 2_000_000, FIRST + leaf, index);
+        let answer = |leaf, index| answer(VcpuId(3), 2_000_000, HYPERVISOR + leaf, index);
         let [last, b, c, d] = answer(0, 0);
         let name = [b, c, d].map(u32::to_le_bytes).concat();
         assert_eq!((last, name.as_slice()), (0x4000_0004, &b"XenVMMXenVMM"[..]));
