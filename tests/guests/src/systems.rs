@@ -84,10 +84,7 @@ pub(crate) const SYSTEMS: &[System] = &[
         name: "xen/dom0",
         when: When::Slow,
         kernel: Source::Package(XEN),
-        modules: &[
-            Module::Kernel(Kernel::Generic),
-            Module::Initrd(Kernel::Generic, DOM0),
-        ],
+        modules: DOM0_MODULES,
         append: XEN_APPEND,
         memory: "1G",
         length: 2,
@@ -113,10 +110,7 @@ pub(crate) const SYSTEMS: &[System] = &[
         name: "xen/pvh-dom0",
         when: When::Slow,
         kernel: Source::PvhXen,
-        modules: &[
-            Module::Kernel(Kernel::Generic),
-            Module::Initrd(Kernel::Generic, DOM0),
-        ],
+        modules: DOM0_MODULES,
         append: XEN_PVH_APPEND,
         memory: "1G",
         length: 2,
@@ -167,6 +161,10 @@ const XEN: File = File {
 /// There is no firmware that Xen could ask in real mode; what is behind the dashes is for Linux.
 const XEN_APPEND: &str = "no-real-mode com1=115200,8n1 console=com1 -- console=hvc0 panic=-1";
 const XEN_PVH_APPEND: &str = "com1=115200,8n1 console=com1 -- console=hvc0 panic=-1";
+const DOM0_MODULES: &[Module] = &[
+    Module::Kernel(Kernel::Generic),
+    Module::Initrd(Kernel::Generic, DOM0),
+];
 const DOM0: &str = "
 echo \"guest: $(cat /sys/hypervisor/type)\"
 poweroff -f

@@ -32,6 +32,7 @@ const STACK: End = raised(12);
 const PROTECTION: End = raised(13);
 const SIMD: End = raised(19);
 const PAGE_FAULT: u8 = 14;
+const ALIGNMENT: u8 = 17;
 
 const fn raised(vector: u8) -> End {
     End::Raised {
@@ -69,7 +70,7 @@ pub fn may_be_either(there: End, here: End) -> bool {
 #[must_use]
 pub fn may_differ(instruction: &Instruction, there: End, here: End) -> bool {
     let End::Raised {
-        vector: vector_here @ (12..15 | 17),
+        vector: vector_here @ (12..15 | ALIGNMENT),
         error: error_here,
         address: address_here,
     } = here
@@ -79,7 +80,7 @@ pub fn may_differ(instruction: &Instruction, there: End, here: End) -> bool {
     };
     match there {
         // What is written of a selector is aligned where all would not be.
-        _ if vector_here == 17 && open_pushed(instruction) != 0 => true,
+        _ if vector_here == ALIGNMENT && open_pushed(instruction) != 0 => true,
         BOUND => may_be_found_out(instruction),
         End::Raised {
             vector: PAGE_FAULT | 13,

@@ -3,8 +3,7 @@
 //!
 //! Time stands still and there are no random numbers, so interrupts come when the guest asks for them. That is
 //! compared, too: whatever the guest does to its interrupt controllers ends a block. A bit of the input has the guest find
-//! Xen below itself. Beside the guest's memory lies
-//! memory of others, which stays as it is.
+//! Xen below itself. Beside the guest's memory lies memory of others, which stays as it is.
 
 mod guest;
 mod memory;
